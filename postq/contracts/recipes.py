@@ -1,0 +1,101 @@
+"""How a bundle is trained: every hyperparameter with its default, for TF-IDF and for encoders."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from postq.contracts.record import Record
+
+TextView = Literal["paragraphs", "headings_and_paragraphs"]
+ThresholdMethod = Literal["half", "global", "per_label", "bagged", "shrunk", "micro", "micro_macro"]
+SelectionMetric = Literal["map", "f1_at_0.5", "tuned_micro_f1", "tuned_macro_f1"]
+LossName = Literal["bce", "bce_pos_weight", "asl", "focal"]
+LongText = Literal["truncate", "head_tail", "chunk_max", "chunk_mean"]
+
+
+class SplitRecipe(Record):
+    """How documents are divided when the corpus has no official split."""
+
+    train: float = Field(0.70, gt=0, lt=1)
+    validation: float = Field(0.15, gt=0, lt=1)
+    seed: int = 42
+    method: Literal["stratified", "random"] = "stratified"
+    """`stratified` keeps near-duplicate clusters together and balances labels; `random` is the preset's."""
+    official: bool = True
+    """Use the corpus' own split where it has one."""
+
+
+class LabelRecipe(Record):
+    """Which labels are learned; decided on the training split only."""
+
+    min_label_count: int = Field(2, ge=1)
+    """A label is kept when at least this many training documents carry it."""
+    keep_unlabelled: bool = True
+    """Keep documents without a kept label as all-negative examples."""
+
+
+class TfidfRecipe(Record):
+    """TF-IDF features with one logistic regression per label."""
+
+    model: Literal["tfidf"] = "tfidf"
+    preset: str = "default"
+    text: TextView = "headings_and_paragraphs"
+    split: SplitRecipe = SplitRecipe()
+    labels: LabelRecipe = LabelRecipe()
+    max_features: int = Field(100_000, ge=1)
+    ngram_max: int = Field(2, ge=1, le=3)
+    min_df: int = Field(2, ge=1)
+    max_df: float = Field(0.95, gt=0, le=1)
+    sublinear_tf: bool = True
+    stop_words: Literal["english"] | None = None
+    class_weight: Literal["balanced"] | None = "balanced"
+    regularisation: tuple[float, ...] = (1.0, 4.0, 16.0)
+    """Candidate values of scikit-learn's C; more than one is chosen out of fold on the training split."""
+    folds: int = Field(5, ge=2)
+    """Folds for out-of-fold scores, used to choose C and to tune thresholds."""
+    thresholds: ThresholdMethod = "shrunk"
+    seed: int = 42
+
+
+class EncoderRecipe(Record):
+    """Fine-tuning of a Hugging Face encoder with a multi-label head."""
+
+    model: Literal["encoder"] = "encoder"
+    preset: str = "default"
+    backbone: str = "lexlms/legal-longformer-base"
+    """A local folder in the Hub's layout, or a Hub id; loaded with `from_pretrained`."""
+    text: TextView = "headings_and_paragraphs"
+    split: SplitRecipe = SplitRecipe()
+    labels: LabelRecipe = LabelRecipe()
+    max_tokens: int = Field(4096, ge=8)
+    long_text: LongText = "truncate"
+    epochs: int = Field(5, ge=1)
+    batch_documents: int = Field(4, ge=1)
+    """Documents in one micro-batch."""
+    accumulation: int = Field(4, ge=1)
+    """Micro-batches in one optimizer step."""
+    learning_rate: float = Field(2e-5, gt=0)
+    warmup_share: float = Field(0.1, ge=0, lt=1)
+    """Share of all optimizer steps over which the learning rate rises linearly."""
+    weight_decay: float = Field(0.01, ge=0)
+    max_gradient_norm: float = Field(1.0, gt=0)
+    patience: int = Field(2, ge=0)
+    """Epochs without a better selection metric before training stops; 0 never stops early."""
+    select_on: SelectionMetric = "map"
+    loss: LossName = "bce"
+    pos_weight_power: float = Field(1.0, gt=0)
+    pos_weight_cap: float = Field(50.0, ge=1)
+    prior_bias: bool = True
+    """Start the output bias at the logit of each label's share in the training split."""
+    debias: bool = False
+    """Subtract log(pos_weight) from the logits when scoring."""
+    gradient_checkpointing: bool = False
+    schedule_bug: bool = False
+    """Count schedule steps in micro-batches, as the original recipe did; for reproduction only."""
+    baseline: bool = True
+    """Train the TF-IDF baseline on the same split and report both."""
+    thresholds: ThresholdMethod = "bagged"
+    seed: int = 42
+
+
+Recipe = Annotated[TfidfRecipe | EncoderRecipe, Field(discriminator="model")]

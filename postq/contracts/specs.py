@@ -1,0 +1,64 @@
+"""What a submitted job is to do: one frozen spec per kind, stored as JSON in the job's row."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from postq.contracts.recipes import Recipe
+from postq.contracts.record import Record
+
+EvaluationSplit = Literal["test", "validation", "all"]
+
+
+class JobKind(StrEnum):
+    """The kinds of job postq runs."""
+
+    TRAIN = "train"
+    EVALUATE = "evaluate"
+    CLASSIFY = "classify"
+
+
+class TrainSpec(Record):
+    """Train a bundle on a corpus version."""
+
+    kind: Literal[JobKind.TRAIN] = JobKind.TRAIN
+    corpus_id: int
+    bundle_name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    recipe: Recipe
+
+
+class EvaluateSpec(Record):
+    """Evaluate a bundle on documents it was neither trained nor tuned on."""
+
+    kind: Literal[JobKind.EVALUATE] = JobKind.EVALUATE
+    corpus_id: int
+    bundle: str
+    """A bundle reference: a number, a name, `@alias` or `job:N`; resolved when the job becomes ready."""
+    split: EvaluationSplit = "test"
+    """`all` is for a corpus the bundle has never seen; otherwise the bundle's own split manifest is used."""
+    allow_leak: bool = False
+
+
+class ClassifySpec(Record):
+    """Predict labels for every document of a corpus version."""
+
+    kind: Literal[JobKind.CLASSIFY] = JobKind.CLASSIFY
+    corpus_id: int
+    bundle: str
+    """A bundle reference, as in EvaluateSpec."""
+    only_new: bool = False
+    """Skip documents that have a prediction for the same content and fingerprint."""
+    max_tokens_per_batch: int = Field(16_384, ge=1)
+
+
+JobSpec = Annotated[TrainSpec | EvaluateSpec | ClassifySpec, Field(discriminator="kind")]
+job_spec: TypeAdapter[TrainSpec | EvaluateSpec | ClassifySpec] = TypeAdapter(JobSpec)
+"""Parses and validates a stored spec."""
+
+
+class Requirements(Record):
+    """What a job needs of a device."""
+
+    device_kind: Literal["any", "cpu", "cuda", "mps"] = "any"
+    memory_bytes: int = Field(0, ge=0)

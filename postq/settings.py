@@ -1,0 +1,120 @@
+"""Every setting of postq with its default and meaning: flag > environment > postq.toml > default."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from postq.errors import SettingsInvalid
+
+DEFAULT_HOME = Path(platformdirs.user_data_dir("postq", appauthor=False))
+"""Where the embedded database, snapshots, bundles, checkpoints and logs live by default."""
+
+
+def config_file() -> Path:
+    """The settings file in force: `POSTQ_CONFIG` if set, else `postq.toml` in the working folder."""
+    return Path(os.environ.get("POSTQ_CONFIG", "postq.toml"))
+
+
+class Settings(BaseSettings):
+    """All settings; each can be given as `POSTQ_<NAME>` or as a key in `postq.toml`."""
+
+    model_config = SettingsConfigDict(env_prefix="POSTQ_", extra="forbid", frozen=True)
+
+    home: Path = DEFAULT_HOME
+    """Folder of snapshots, bundles, checkpoints, logs and, when embedded, the database."""
+    database_url: SecretStr | None = None
+    """SQLAlchemy URL; unset means SQLite at `<home>/postq.db`. May hold a password."""
+    broker_url: SecretStr = SecretStr("memory://")
+    """Where nudges travel: `memory://` (embedded), `redis://`, `rediss://`, `amqp://`, `amqps://`."""
+    corpus_roots: tuple[str, ...] = ()
+    """Folders and URL prefixes corpora may be read from; empty means anywhere this user can read."""
+
+    lease_seconds: float = Field(60.0, gt=0)
+    """How long a claimed shard belongs to its worker without a renewal."""
+    renew_seconds: float = Field(15.0, gt=0)
+    """How often a supervisor renews its lease; must be well under `lease_seconds`."""
+    poll_seconds: float = Field(1.0, gt=0)
+    """How often an idle worker looks for ready shards without having been nudged."""
+    reconcile_seconds: float = Field(10.0, gt=0)
+    """How often each supervisor runs the maintenance pass."""
+    stall_seconds: float = Field(900.0, gt=0)
+    """How long a shard may show no progress before its runner is killed (class STALLED)."""
+    drain_seconds: float = Field(30.0, gt=0)
+    """Grace after SIGTERM: time to finish the batch or write a checkpoint before the runner is killed."""
+
+    retry_budget: int = Field(5, ge=0)
+    """Attempts of one shard that may fail in a retryable way before it is dead."""
+    crash_budget: int = Field(2, ge=1)
+    """Crashes of the runner on one shard before it is split (or its one document quarantined)."""
+    backoff_seconds: float = Field(2.0, ge=0)
+    """First wait before a retry; doubles with each attempt, with jitter, up to five minutes."""
+
+    shard_documents: int = Field(5000, ge=1)
+    """Most documents in one classification shard."""
+    shard_words: int = Field(2_000_000, ge=1)
+    """Most words in one classification shard, by the corpus' mean document length."""
+
+    cpu_threads: int | None = Field(None, ge=1)
+    """Compute threads of one CPU runner; unset shares the cores among this machine's workers."""
+    log_format: str = "console"
+    """`console` for people, `json` for log collectors."""
+
+    @field_validator("home")
+    @classmethod
+    def _absolute_home(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flag, then environment, then file: the first source that names a setting wins."""
+        del dotenv_settings, file_secret_settings
+        toml = TomlConfigSettingsSource(settings_cls, toml_file=config_file())
+        return init_settings, env_settings, toml
+
+    @property
+    def resolved_database_url(self) -> SecretStr:
+        """The database URL in force, with the embedded default filled in."""
+        return self.database_url or SecretStr(f"sqlite:///{self.home / 'postq.db'}")
+
+    @property
+    def embedded_broker(self) -> bool:
+        """True when no broker server is configured and workers find work by polling alone."""
+        return self.broker_url.get_secret_value().startswith("memory:")
+
+
+def load_settings(**flags: Any) -> Settings:
+    """Read the settings; `flags` (those that are not None) win over every other source.
+
+    Raises SettingsInvalid naming the setting, where its value came from and what it must be.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        name = ".".join(str(part) for part in first["loc"]) or "settings"
+        raise SettingsInvalid(
+            f"Setting '{name}' is not usable: {first['msg']}.",
+            hint=f"Correct POSTQ_{name.upper()} or '{name}' in {config_file()}; `postq doctor` lists all.",
+        ) from exc
+    except ValueError as exc:
+        raise SettingsInvalid(
+            f"{config_file()} is not valid TOML: {exc}.",
+            hint="Mend the file or point POSTQ_CONFIG at another one.",
+        ) from exc
