@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import platformdirs
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -65,8 +65,10 @@ class Settings(BaseSettings):
 
     cpu_threads: int | None = Field(None, ge=1)
     """Compute threads of one CPU runner; unset shares the cores among this machine's workers."""
-    log_format: str = "console"
+    log_format: Literal["console", "json"] = "console"
     """`console` for people, `json` for log collectors."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least serious level that is logged."""
 
     @field_validator("home")
     @classmethod
