@@ -1,0 +1,187 @@
+"""Connections, transactions, column types and the database's clock, for SQLite and PostgreSQL."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Dialect, Engine
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.orm import Session
+from sqlalchemy.types import TypeDecorator
+from sqlmodel import SQLModel
+
+from postq.errors import DatabaseUnavailable, ExtraMissing
+from postq.settings import Settings
+
+SQLModel.metadata.naming_convention = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+SQLITE_BUSY_SECONDS = 30
+POSTGRES_CONNECT_SECONDS = 5
+POSTGRES_KEEPALIVES = {
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware UTC times; SQLite drops offsets, so they are stored naive there and made aware again."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse naive times: they are a bug in the caller."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise TypeError("a time without a zone was about to be stored")
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give back aware UTC."""
+        del dialect
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def enum_type(members: type[Enum]) -> sa.Enum:
+    """A portable column for an enum, storing its *values* (SQLAlchemy stores names by default)."""
+    return sa.Enum(
+        members,
+        native_enum=False,
+        create_constraint=False,
+        length=40,
+        values_callable=lambda cls: [member.value for member in cls],
+    )
+
+
+BigKey = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+"""A 64-bit key that SQLite can auto-increment."""
+
+
+class Database:
+    """The one gateway to the SQL database; cheap to make, safe to share between threads."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._writer = engine.execution_options(postq_begin="IMMEDIATE")
+
+    @property
+    def is_sqlite(self) -> bool:
+        """True on the embedded database."""
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """One write transaction: committed on leaving, rolled back on any exception."""
+        with _told_clearly(), Session(self._writer, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """One read-only look at a consistent state."""
+        with _told_clearly(), Session(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    def dispose(self) -> None:
+        """Close every pooled connection."""
+        self.engine.dispose()
+
+
+@contextmanager
+def _told_clearly() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as exc:
+        raise database_error(exc) from exc
+
+
+def database_error(exc: DBAPIError) -> DatabaseUnavailable:
+    """Say a driver's connection error in one sentence, without the URL and its password."""
+    first_line = str(exc.orig).strip().splitlines()[0] if str(exc.orig).strip() else type(exc.orig).__name__
+    return DatabaseUnavailable(
+        f"The database cannot be used: {first_line}.",
+        hint="Check POSTQ_DATABASE_URL, that the server runs and the disk has room; `postq doctor` tests it.",
+    )
+
+
+def open_database(settings: Settings) -> Database:
+    """Open the database the settings name, without touching it yet.
+
+    Raises DatabaseUnavailable for a URL that cannot be parsed, ExtraMissing without the driver.
+    """
+    url_text = settings.resolved_database_url.get_secret_value()
+    try:
+        url = sa.make_url(url_text)
+        if url.get_backend_name() == "sqlite":
+            settings.home.mkdir(parents=True, exist_ok=True, mode=0o750)
+        return Database(_make_engine(url))
+    except (ArgumentError, NoSuchModuleError, ValueError) as exc:
+        raise DatabaseUnavailable(
+            "The database URL is not one SQLAlchemy understands.",
+            hint="Use sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/NAME in POSTQ_DATABASE_URL.",
+        ) from exc
+    except ModuleNotFoundError as exc:
+        raise ExtraMissing(
+            f"The database driver '{exc.name}' is not installed.",
+            hint="Install it with: pip install 'postq[postgres]'.",
+        ) from exc
+    except OSError as exc:
+        raise DatabaseUnavailable(
+            f"The database's folder cannot be made: {exc}.",
+            hint="Set POSTQ_HOME to a folder this user may write.",
+        ) from exc
+
+
+def _make_engine(url: sa.URL) -> Engine:
+    if url.get_backend_name() == "sqlite":
+        return _sqlite_engine(url)
+    if url.drivername in ("postgres", "postgresql"):
+        url = url.set(drivername="postgresql+psycopg")
+    return sa.create_engine(
+        url,
+        pool_pre_ping=True,
+        pool_size=5,
+        connect_args={"connect_timeout": POSTGRES_CONNECT_SECONDS, **POSTGRES_KEEPALIVES},
+    )
+
+
+def _sqlite_engine(url: sa.URL) -> Engine:
+    engine = sa.create_engine(url, connect_args={"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False})
+
+    @sa.event.listens_for(engine, "connect")
+    def _configure(raw: Any, record: Any) -> None:
+        del record
+        raw.isolation_level = None  # SQLAlchemy's `begin` event below decides how to begin
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            raw.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        mode = connection.get_execution_options().get("postq_begin", "DEFERRED")
+        connection.exec_driver_sql(f"BEGIN {mode}")
+
+    return engine
+
+
+def database_now(session: Session) -> datetime:
+    """The database's clock, aware UTC: the one time all workers agree on."""
+    if session.get_bind().dialect.name == "sqlite":
+        text = session.execute(sa.text("SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now')")).scalar_one()
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    moment: datetime = session.execute(sa.text("SELECT clock_timestamp()")).scalar_one()
+    return moment.astimezone(UTC)
