@@ -1,0 +1,77 @@
+"""Fixtures every test may use: isolation from the laptop, real corpora, databases and brokers."""
+
+import os
+
+# Read by libraries when they are first imported, so they are set before any test module loads one.
+os.environ.update(OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1")
+for _name in [name for name in os.environ if name.startswith("POSTQ_") and "_TEST_" not in name]:
+    del os.environ[_name]
+
+from collections.abc import Callable, Iterator  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+import pytest  # noqa: E402
+
+from tests import services, waiting  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def isolated_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home and a settings file of this test's own, for it and for every process it starts."""
+    home = tmp_path / "home"
+    monkeypatch.setenv("POSTQ_HOME", str(home))
+    monkeypatch.setenv("POSTQ_CONFIG", str(tmp_path / "postq.toml"))
+    return home
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def real_corpora() -> Path:
+    """The folder of the labelled corpora beside the checkout; skips on a laptop, fails under CI."""
+    folder = Path(os.environ.get("POSTQ_TEST_CORPORA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        services.missing("The folder of labelled corpora", f"POSTQ_TEST_CORPORA or {folder}")
+    return folder
+
+
+@pytest.fixture
+def postgres_url() -> Iterator[str]:
+    """SQLAlchemy URL of an empty PostgreSQL database of this test's own."""
+    with services.fresh_postgres_database() as url:
+        yield url
+
+
+@pytest.fixture
+def redis_url() -> Iterator[str]:
+    """URL of an empty Redis database that only this test uses."""
+    with services.free_redis_number() as url:
+        yield url
+
+
+@pytest.fixture
+def rabbitmq_url() -> Iterator[str]:
+    """URL of a RabbitMQ virtual host that only this test uses."""
+    with services.fresh_rabbitmq_host() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of an empty database: once a SQLite file, once PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'postq.db'}"
+    return str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+def wait_until() -> Callable[..., Any]:
+    """`wait_until(condition, timeout)`: the first true answer, or a failure at the deadline."""
+    return waiting.wait_until
