@@ -1,0 +1,7 @@
+"""A trained model on disk: a folder in the Hub's layout, written whole or not at all, checked when opened."""
+
+from postq.learning.bundle.bundle import Bundle, fingerprint
+from postq.learning.bundle.opening import open_bundle
+from postq.learning.bundle.writing import write_bundle
+
+__all__ = ["Bundle", "fingerprint", "open_bundle", "write_bundle"]

@@ -1,0 +1,136 @@
+"""Writing a bundle: a temporary folder, every file flushed, the manifest last, then one rename."""
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from postq.contracts.recipes import EncoderRecipe, TfidfRecipe
+from postq.errors import Conflict, StorageUnavailable
+from postq.learning.bundle.bundle import Bundle
+from postq.learning.bundle.card import model_card
+from postq.learning.bundle.manifest import (
+    CARD,
+    LABELS,
+    MANIFEST,
+    METRICS,
+    THRESHOLDS,
+    BundleKind,
+    Manifest,
+    describe_files,
+    model_digest,
+)
+from postq.learning.bundle.score_file import ScoredPart, write_scores
+from postq.learning.bundle.split_file import write_split
+from postq.learning.data import SplitEntry
+from postq.learning.thresholds.threshold_set import ThresholdSet
+
+RECORDED_PACKAGES = (
+    "postq",
+    "numpy",
+    "scikit-learn",
+    "scipy",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+)
+
+
+def write_bundle(
+    folder: Path,
+    *,
+    kind: BundleKind,
+    name: str,
+    labels: tuple[str, ...],
+    thresholds: ThresholdSet,
+    split: Sequence[SplitEntry],
+    metrics: Mapping[str, Any],
+    recipe: TfidfRecipe | EncoderRecipe,
+    corpus: str,
+    write_model_files: Callable[[Path], None],
+    scores: Sequence[ScoredPart] = (),
+) -> Bundle:
+    """Write a complete bundle at `folder`, or nothing; `write_model_files` fills a given folder with weights.
+
+    The thresholds are bound to the model's digest here. Raises Conflict when `folder` already holds
+    something, StorageUnavailable when the disk refuses.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise Conflict(f"{folder} already holds files.", hint="Write the bundle to a new folder.")
+    staging = folder.parent / f".{folder.name}.{uuid.uuid4().hex}.tmp"
+    try:
+        staging.mkdir(parents=True)
+        write_model_files(staging)
+        _write_json(staging / LABELS, list(labels))
+        digest = model_digest(describe_files(staging), kind=kind, recipe=recipe)
+        bound = thresholds.bound_to(digest)
+        _write_json(staging / THRESHOLDS, bound.model_dump(mode="json"))
+        _write_json(staging / METRICS, metrics)
+        write_split(staging, split)
+        write_scores(staging, scores)
+        card = model_card(name=name, recipe=recipe, labels=labels, corpus=corpus, metrics=metrics)
+        (staging / CARD).write_text(card, encoding="utf-8")
+        manifest = Manifest(
+            kind=kind,
+            name=name,
+            corpus=corpus,
+            score_space=thresholds.score_space,
+            recipe=recipe,
+            versions=_versions(),
+            files=describe_files(staging),
+            model_digest=digest,
+        ).sealed()
+        _write_json(staging / MANIFEST, manifest.model_dump(mode="json"))
+        _flush_tree(staging)
+        staging.rename(folder)
+        _flush(folder.parent)
+    except OSError as exc:
+        raise StorageUnavailable(
+            f"The bundle could not be written to {folder}: {exc.strerror or exc}.",
+            hint="Free space or choose a writable folder, then retry the job.",
+        ) from exc
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return Bundle(
+        path=folder,
+        digest=manifest.digest,
+        model_digest=digest,
+        kind=kind,
+        name=name,
+        labels=labels,
+        thresholds=bound,
+        manifest=manifest,
+    )
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in RECORDED_PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _flush_tree(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        _flush(path)
+    _flush(folder)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
