@@ -5,7 +5,8 @@ PostqError                     1  base; never raised itself
 │   ├── CorpusUnreadable       3  a corpus file is empty, binary, truncated or not the stated form
 │   ├── LabelSetMismatch       3  labels asked for and labels at hand do not fit
 │   ├── NotTrainable           3  a corpus has no labels, or too few documents, to train or test on
-│   └── BundleUnusable         3  a bundle folder lacks files or its parts do not fit each other
+│   ├── BundleUnusable         3  a bundle folder lacks files or its parts do not fit each other
+│   └── LossNotFinite          3  a training's loss stays not-a-number whatever is left out
 ├── NotFound                   4  an unknown job, corpus, bundle, alias, schedule or worker
 ├── Conflict                   5  the thing exists, but its state forbids what was asked
 ├── Environment                6  the machine or a service is not as postq needs it
@@ -13,7 +14,8 @@ PostqError                     1  base; never raised itself
 │   ├── DatabaseUnavailable    6  the database cannot be reached, or refuses the login
 │   ├── StorageUnavailable     6  a disk is full, read-only, or a folder may not be written
 │   ├── ExtraMissing           6  an optional part of postq is not installed
-│   └── DeviceUnavailable      6  the device asked for is not on this machine
+│   ├── DeviceUnavailable      6  the device asked for is not on this machine
+│   └── DeviceMemoryExhausted  6  one document alone does not fit into the device's memory
 ├── SchemaMismatch             7  database schema and code are of different versions
 └── IntegrityError             8  stored bytes, or the honesty of a number, cannot be vouched for
     ├── DigestMismatch         8  a file is not the one its manifest was written for
@@ -59,6 +61,10 @@ class BundleUnusable(BadInput):
     """A bundle folder lacks files, or its parts do not fit each other."""
 
 
+class LossNotFinite(BadInput):
+    """The loss or its gradient is not a number, and leaving out documents did not mend it."""
+
+
 class NotFound(PostqError):
     """No job, corpus, bundle, alias, schedule or worker goes by that name."""
 
@@ -95,6 +101,10 @@ class ExtraMissing(Environment):
 
 class DeviceUnavailable(Environment):
     """The device asked for is not on this machine."""
+
+
+class DeviceMemoryExhausted(Environment):
+    """One document alone does not fit into the device's memory."""
 
 
 class SchemaMismatch(PostqError):
