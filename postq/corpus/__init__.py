@@ -1,0 +1,1 @@
+"""Corpora: reading sources, setting records aside, snapshots, near-duplicates, splits, synthetic opinions."""

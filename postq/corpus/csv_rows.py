@@ -1,0 +1,126 @@
+"""CSV and TSV with a header, row by row.
+
+The standard library's parser is used rather than Arrow's: Arrow decodes by block, so that one bad byte or one
+unclosed quote costs the whole file, where here it costs its row.
+"""
+
+import csv
+from collections.abc import Iterator
+from typing import Any
+
+from postq.contracts.document import SplitName
+from postq.corpus.fields import Columns
+from postq.corpus.jsonl import BOM, known_id, record_of_columns
+from postq.corpus.lines import MAX_RECORD_BYTES, bounded_lines
+from postq.corpus.normalise import clean_line
+from postq.corpus.records import RawRecord, SetAside, SetAsideReason, UnfitRecord
+from postq.corpus.streams import ByteStream
+from postq.errors import CorpusUnreadable
+
+
+def read_csv(
+    stream: ByteStream, *, columns: Columns, split: SplitName | None = None, separator: str = ","
+) -> Iterator[RawRecord | SetAside]:
+    """Read rows under the header's names; a quoted cell may span lines. Rows are numbered from the header, 1.
+
+    Raises CorpusUnreadable when the header lacks a column.
+    """
+    csv.field_size_limit(MAX_RECORD_BYTES)
+    lines = _Lines(stream)
+    rows = _rows(csv.reader(lines, delimiter=separator, strict=True))
+    header = next(rows, None)
+    if not isinstance(header, list):
+        raise CorpusUnreadable(
+            f"'{stream.name}' has no CSV header on its first line.",
+            hint="Write the column names on the first line, in UTF-8.",
+        )
+    names = [clean_line(name) for name in header]
+    require_columns(names, columns=columns, source=stream.name)
+    for row in rows:
+        yield from lines.take_set_aside()
+        number = max(lines.number, 2)
+        try:
+            fields = _fields(row, names)
+            identifier = known_id(fields.get(columns.id))
+        except UnfitRecord as unfit:
+            yield unfit.set_aside(stream.name, number)
+            continue
+        try:
+            yield record_of_columns(fields, columns=columns, source=stream.name, number=number, split=split)
+        except UnfitRecord as unfit:
+            unfit.document_id = identifier
+            yield unfit.set_aside(stream.name, number)
+    yield from lines.take_set_aside()
+
+
+def require_columns(names: list[str], *, columns: Columns, source: str) -> None:
+    """Raise CorpusUnreadable naming the columns that are missing and those that are there."""
+    missing = sorted(columns.required - set(names))
+    if missing:
+        shown = ", ".join(names[:20])
+        raise CorpusUnreadable(
+            f"'{source}' has no column {' and no column '.join(repr(name) for name in missing)}.",
+            hint=f"Name the columns for text, id and labels; the file has: {shown}.",
+        )
+
+
+class _Lines:
+    """Feeds the CSV parser one decoded line at a time and keeps those that were too long for it."""
+
+    def __init__(self, stream: ByteStream) -> None:
+        self.number = 0
+        self._name = stream.name
+        self._lines = bounded_lines(stream.chunks())
+        self._too_long: list[SetAside] = []
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._lines:
+            self.number += 1
+            if line is None:
+                detail = "the line is larger than the cap on one record"
+                unfit = UnfitRecord(SetAsideReason.TOO_LONG, detail)
+                self._too_long.append(unfit.set_aside(self._name, self.number))
+                continue
+            text = line.removeprefix(BOM) if self.number == 1 else line
+            # Bytes that are not UTF-8 travel as lone surrogates, so that only their own row is set aside.
+            yield text.decode("utf-8", errors="surrogateescape") + "\n"
+
+    def take_set_aside(self) -> list[SetAside]:
+        taken, self._too_long = self._too_long, []
+        return taken
+
+
+def _rows(reader: Any) -> Iterator[list[str] | csv.Error]:
+    """The parser's rows, blank lines left out; an error stands for the row it spoiled."""
+    while True:
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as exc:
+            yield exc
+            continue
+        if row:
+            yield row
+
+
+def _fields(row: list[str] | csv.Error, names: list[str]) -> dict[str, Any]:
+    if isinstance(row, csv.Error):
+        too_long = "field limit" in str(row)
+        reason = SetAsideReason.TOO_LONG if too_long else SetAsideReason.BAD_RECORD
+        raise UnfitRecord(reason, f"not CSV: {row}")
+    if len(row) != len(names):
+        raise UnfitRecord(SetAsideReason.BAD_RECORD, f"{len(row)} cells under a header of {len(names)}")
+    if any(not _is_utf8(cell) for cell in row):
+        raise UnfitRecord(SetAsideReason.INVALID_UTF8, "a cell is not UTF-8")
+    return dict(zip(names, row, strict=True))
+
+
+def _is_utf8(cell: str) -> bool:
+    if cell.isascii():
+        return True
+    try:
+        cell.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
