@@ -26,6 +26,8 @@ SQLModel.metadata.naming_convention = {
 
 SQLITE_BUSY_SECONDS = 30
 POSTGRES_CONNECT_SECONDS = 5
+POSTGRES_STOPPED_CLIENT_SECONDS = 60
+"""A client frozen inside a transaction loses it, and its row locks, after this long."""
 POSTGRES_KEEPALIVES = {
     "keepalives": 1,
     "keepalives_idle": 10,
@@ -156,7 +158,11 @@ def _make_engine(url: sa.URL) -> Engine:
         url,
         pool_pre_ping=True,
         pool_size=5,
-        connect_args={"connect_timeout": POSTGRES_CONNECT_SECONDS, **POSTGRES_KEEPALIVES},
+        connect_args={
+            "connect_timeout": POSTGRES_CONNECT_SECONDS,
+            "options": f"-c idle_in_transaction_session_timeout={POSTGRES_STOPPED_CLIENT_SECONDS}s",
+            **POSTGRES_KEEPALIVES,
+        },
     )
 
 

@@ -44,6 +44,8 @@ class Job(SQLModel, table=True):
     spec_digest: str = ""
     """SHA-256 of the spec and requirements: one key with two digests is refused."""
     after_job_id: int | None = Field(default=None, foreign_key="job.id", index=True, sa_type=BigKey)
+    after_any: bool = False
+    """Start however the job before it ended; otherwise only when it succeeded."""
     schedule_id: int | None = Field(default=None, foreign_key="schedule.id", index=True, sa_type=BigKey)
     corpus_id: int = Field(foreign_key="corpus.id", sa_type=BigKey)
     bundle_id: int | None = Field(default=None, foreign_key="bundle.id", sa_type=BigKey)

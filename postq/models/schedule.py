@@ -56,5 +56,5 @@ class Fire(SQLModel, table=True):
     slot: datetime = Field(sa_type=UtcDateTime)
     job_id: int | None = Field(default=None, foreign_key="job.id", sa_type=BigKey)
     outcome: str
-    """`fired`, `manual`, `skipped: missed`, `skipped: overlap`, or `failed: …`."""
+    """`fired`, `manual`, `skipped: missed`, `skipped: overlap`, or `failed: …`; details may follow."""
     fired_at: datetime = Field(sa_type=UtcDateTime)

@@ -27,6 +27,7 @@ class Shard(SQLModel, table=True):
 
     __table_args__ = (
         sa.Index("ix_shard_claim", "state", "priority", "id"),
+        sa.Index("ix_shard_sticky", "state", "sticky", "priority", "id"),
         sa.Index("ix_shard_job_state", "job_id", "state"),
         sa.Index("ix_shard_lease", "state", "lease_until"),
     )

@@ -1,0 +1,1 @@
+"""The durable engine: states, submitting, claims, leases, fenced commits, retries, maintenance, queries."""

@@ -1,0 +1,143 @@
+"""The schema's history: which version a database has, whether it fits this code, moving it up and down."""
+
+from contextlib import nullcontext
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import filelock
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from postq.db import Database, database_error
+from postq.errors import SchemaMismatch
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+LOCK_SECONDS = 120
+"""How long a process waits while another one upgrades the embedded database."""
+_FOLDER = Path(__file__).parent
+_POSTGRES_LOCK = 7_210_117_345
+"""Key of the advisory lock that keeps two upgrades of one server apart."""
+
+
+@cache
+def revisions() -> tuple[str, ...]:
+    """All revisions this code knows, oldest first; each is the number that opens its file's name.
+
+    Read from the file names, so that a start of the CLI need not load Alembic.
+    """
+    return tuple(sorted(path.name[1:5] for path in (_FOLDER / "versions").glob("v[0-9][0-9][0-9][0-9]_*.py")))
+
+
+def head_revision() -> str:
+    """The revision this code was written for."""
+    return revisions()[-1]
+
+
+def current_revision(database: Database) -> str | None:
+    """The revision the database is at, or None when postq's tables are not there.
+
+    Raises DatabaseUnavailable.
+    """
+    with database.reading() as session:
+        if not sa.inspect(session.connection()).has_table("alembic_version"):
+            return None
+        row = session.execute(sa.text("SELECT version_num FROM alembic_version")).one_or_none()
+    return str(row[0]) if row else None
+
+
+def check_schema(database: Database) -> None:
+    """Raise SchemaMismatch unless the database has exactly the schema this code was written for."""
+    _check(current_revision(database))
+
+
+def ensure_schema(database: Database) -> None:
+    """Make the database fit: the embedded one is laid or upgraded here, a server's is only checked.
+
+    Many processes may start at once: one upgrades under a lock beside the file, the others wait.
+    Raises SchemaMismatch for a newer schema, or on a server for an older or missing one.
+    """
+    current = current_revision(database)
+    if current == head_revision():
+        return
+    if database.is_sqlite and _older(current):
+        upgrade(database)
+        return
+    _check(current)
+
+
+def upgrade(database: Database) -> None:
+    """Bring the schema up to this code, in one transaction; does nothing when it is there already.
+
+    Raises SchemaMismatch when the database is newer than this code.
+    """
+    with _sqlite_lock(database):
+        current = current_revision(database)
+        if not _older(current):
+            _check(current)
+            return
+        _run(database, target=head_revision(), down=False)
+
+
+def downgrade(database: Database, revision: str) -> None:
+    """Take the schema back to `revision` (`base` empties the database of postq's tables)."""
+    with _sqlite_lock(database):
+        _run(database, target=revision, down=True)
+
+
+def _older(current: str | None) -> bool:
+    return current is None or current in revisions()[:-1]
+
+
+def _check(current: str | None) -> None:
+    head = head_revision()
+    if current == head:
+        return
+    if current is None:
+        raise SchemaMismatch("The database has no postq tables yet.", hint="Run: postq db upgrade.")
+    if _older(current):
+        raise SchemaMismatch(
+            f"The database schema is at {current}, older than this postq, which needs {head}.",
+            hint="Stop the workers of the older version, then run: postq db upgrade.",
+        )
+    raise SchemaMismatch(
+        f"The database schema is at {current}, newer than this postq, which knows {head}.",
+        hint="Upgrade postq on this machine to the version that upgraded the database.",
+    )
+
+
+def _sqlite_lock(database: Database) -> "filelock.BaseFileLock | nullcontext[None]":
+    file = database.engine.url.database
+    if not database.is_sqlite or not file:
+        return nullcontext()
+    return filelock.FileLock(f"{file}.upgrade-lock", timeout=LOCK_SECONDS)
+
+
+def _run(database: Database, *, target: str, down: bool) -> None:
+    from alembic import command
+
+    config = _config()
+    try:
+        with database.transaction() as session:
+            connection = session.connection()
+            if not database.is_sqlite:
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_POSTGRES_LOCK)))
+            config.attributes["connection"] = connection
+            (command.downgrade if down else command.upgrade)(config, target)
+    except OperationalError as exc:
+        raise database_error(exc) from exc
+    except DBAPIError as exc:
+        raise SchemaMismatch(
+            f"The database could not be moved to schema {target}: {str(exc.orig).splitlines()[0]}.",
+            hint="Check that the login may create tables and that the database holds no other schema.",
+        ) from exc
+
+
+def _config() -> "Config":
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
+    return config

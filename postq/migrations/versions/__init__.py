@@ -1,0 +1,1 @@
+"""One file per revision, oldest first; `vNNNN_what.py` holds revision NNNN."""
