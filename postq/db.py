@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Dialect, Engine
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session
@@ -191,3 +192,16 @@ def database_now(session: Session) -> datetime:
         return datetime.fromisoformat(text).replace(tzinfo=UTC)
     moment: datetime = session.execute(sa.text("SELECT clock_timestamp()")).scalar_one()
     return moment.astimezone(UTC)
+
+
+def insert_if_absent(session: Session, table: sa.Table, row: dict[str, Any]) -> Any:
+    """Insert `row` and return its first key; None when a unique constraint says it is there already.
+
+    Of any number of concurrent callers with the same unique value exactly one gets a key; on PostgreSQL the
+    others wait for its transaction to end before they are told.
+    """
+    dialect = session.get_bind().dialect.name
+    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    key = next(iter(table.primary_key.columns))
+    statement = insert(table).values(row).on_conflict_do_nothing().returning(key)
+    return session.execute(statement).scalar_one_or_none()
