@@ -1,0 +1,65 @@
+"""The model a runner keeps loaded between shards, so that each shard of a job does not load it again."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from postq.contracts.device import Device
+from postq.contracts.runner import BundleOnDisk
+
+if TYPE_CHECKING:
+    from postq.learning.bundle.bundle import Bundle
+    from postq.learning.scoring import Scorer
+
+
+class Resident:
+    """At most one verified bundle and its scorer; asking for another lets go of the first."""
+
+    def __init__(self) -> None:
+        self._bundle: Bundle | None = None
+        self._scorer: Scorer | None = None
+        self._scorer_key: tuple[str, int, int] | None = None
+        self._signature: tuple[tuple[str, int, int, int], ...] = ()
+
+    def bundle(self, wanted: BundleOnDisk) -> "Bundle":
+        """The bundle, its files' digests checked since they last changed on disk.
+
+        Raises DigestMismatch and BundleUnusable.
+        """
+        from postq.learning.bundle.opening import open_bundle
+
+        signature = _signature(wanted.path)
+        known = self._bundle is not None and self._bundle.digest == wanted.digest
+        if self._bundle is None or not known or signature != self._signature:
+            opened = open_bundle(wanted.path, expected_digest=wanted.digest)
+            if not known:
+                self.forget()
+            self._bundle, self._signature = opened, signature
+        return self._bundle
+
+    def scorer(
+        self, wanted: BundleOnDisk, device: Device, *, max_tokens_per_batch: int, batch_divisor: int
+    ) -> tuple["Bundle", "Scorer"]:
+        """The bundle and its loaded model; raises as `bundle` does, and ExtraMissing."""
+        from postq.learning.scoring import load_scorer
+
+        bundle = self.bundle(wanted)
+        key = (device.label, max_tokens_per_batch, batch_divisor)
+        if self._scorer is None or self._scorer_key != key:
+            self._scorer = None  # first let go of the old one's memory
+            self._scorer = load_scorer(
+                bundle, device, max_tokens_per_batch=max_tokens_per_batch, batch_divisor=batch_divisor
+            )
+            self._scorer_key = key
+        return bundle, self._scorer
+
+    def forget(self) -> None:
+        """Let go of everything: after a failure the model's state, or the device's, is not to be trusted."""
+        self._bundle = self._scorer = self._scorer_key = None
+        self._signature = ()
+
+
+def _signature(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
+    """What changes when any file of the folder is written or replaced; far cheaper than its digest."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    stats = [(path, path.stat()) for path in files]
+    return tuple((str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino) for path, stat in stats)

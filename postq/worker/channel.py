@@ -1,0 +1,71 @@
+"""The runner's end of the pipes: messages out on the real stdout, requests in on stdin."""
+
+import os
+import queue
+import sys
+import threading
+from typing import BinaryIO
+
+from postq.contracts.record import Record
+from postq.contracts.runner import RunRequest, StopRequest, supervisor_message
+from postq.worker.lifeline import end_group
+
+
+class Outbox:
+    """Writes one JSON line per message; safe to use from several threads."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def send(self, message: Record) -> None:
+        """Hand a message to the supervisor; a supervisor that is gone ends this process."""
+        line = message.model_dump_json().encode() + b"\n"
+        with self._lock:
+            try:
+                self._stream.write(line)
+                self._stream.flush()
+            except BrokenPipeError:
+                end_group()
+
+
+def take_over_stdout() -> Outbox:
+    """Keep the real stdout for messages; whatever a library prints goes to stderr from now on."""
+    sys.stdout.flush()
+    messages = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return Outbox(messages)
+
+
+class Inbox:
+    """Reads requests in a thread, so that a stop request arrives while the runner computes."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._requests: queue.SimpleQueue[RunRequest | None] = queue.SimpleQueue()
+        self._busy = threading.Event()
+        self.stop_requested = threading.Event()
+
+    def start(self) -> None:
+        """Begin to read."""
+        threading.Thread(target=self._read, name="inbox", daemon=True).start()
+
+    def next_request(self) -> RunRequest | None:
+        """The next request; None when the supervisor closed the pipe while nothing was running."""
+        self._busy.clear()
+        return self._requests.get()
+
+    def _read(self) -> None:
+        for line in self._stream:
+            message = supervisor_message.validate_json(line)
+            if isinstance(message, StopRequest):
+                self.stop_requested.set()
+            else:
+                # The pipe keeps the order: a stop read before this line was for the attempt before.
+                self.stop_requested.clear()
+                self._busy.set()
+                self._requests.put(message)
+        if self._busy.is_set():
+            end_group()
+        self._requests.put(None)

@@ -1,0 +1,27 @@
+"""A runner's tie to its supervisor: when the supervisor is gone, the runner goes at once."""
+
+import ctypes
+import os
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with(parent: int) -> None:
+    """Ask the kernel (Linux) to kill this process when the thread that started it ends.
+
+    The kernel watches the *thread* that forked, so a supervisor starts runners from a thread that lives
+    as long as its process. Elsewhere the end of stdin, which every system reports, has to do.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it was gone before we could ask
+        end_group()
+
+
+def end_group() -> None:
+    """Kill this process and everything it started; a runner leads a process group of its own."""
+    if os.getpgid(0) == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
