@@ -3,27 +3,20 @@
 import hashlib
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from postq.contracts.record import Record
+from postq.corpus.facts import SourceFacts, WordFacts
 from postq.corpus.normalise import HASH_BYTES, NormalisedDocument, normalise
 from postq.corpus.records import RawRecord, SetAside, SetAsideReason, UnfitRecord
+from postq.corpus.streams import Meter
 from postq.errors import CorpusUnreadable
 
-
-class WordFacts(Record):
-    """Lengths of the documents in words, headings included."""
-
-    total: int
-    mean: float
-    median: float
-    p75: float
-    p95: float
-    p99: float
-    longest: int
+PROGRESS_RECORDS = 250
+Progress = Callable[[int, Meter], None]
+"""(records read so far, how far the files have been read); called every PROGRESS_RECORDS records"""
 
 
 @dataclass(slots=True)
@@ -61,16 +54,29 @@ class Tally:
         if item.split is not None:
             self.splits[item.split] += 1
 
-    def exact_duplicates(self) -> int:
-        """Documents whose content an earlier document has under another id."""
+    def facts(self, *, forms: Iterable[str]) -> SourceFacts:
+        """All counts; raises CorpusUnreadable when not one document was usable."""
+        self.require_documents()
+        return SourceFacts(
+            forms=tuple(sorted(forms)),
+            records_read=self.records_read,
+            documents=self.documents,
+            set_aside=self.set_aside,
+            reasons=dict(self.reasons.most_common()),
+            label_counts=dict(sorted(self.labels.items(), key=lambda item: (-item[1], item[0]))),
+            labelled_documents=self.labelled,
+            exact_duplicates=self._exact_duplicates(),
+            splits=dict(self.splits),
+            words=self._word_facts(),
+        )
+
+    def _exact_duplicates(self) -> int:
         keys = np.frombuffer(bytes(self.hashes), dtype=[("high", "<u8"), ("low", "<u8")])
         return len(keys) - len(np.unique(keys))
 
-    def word_facts(self) -> WordFacts:
-        """Length facts; raises CorpusUnreadable when not one document was usable."""
-        self.require_documents()
+    def _word_facts(self) -> WordFacts:
         words = np.frombuffer(self.words, dtype=np.int32)
-        median, p75, p95, p99 = (float(value) for value in np.percentile(words, [50, 75, 95, 99]))
+        median, p75, p95, p99 = (round(float(at), 1) for at in np.percentile(words, [50, 75, 95, 99]))
         total = int(words.sum(dtype=np.int64))
         return WordFacts(
             total=total,
@@ -120,3 +126,24 @@ def _screened(record: RawRecord, seen: set[bytes]) -> NormalisedDocument | SetAs
         return unfit.set_aside(record.source, record.number)
     seen.add(key)
     return document
+
+
+def survey(
+    records: Iterable[RawRecord | SetAside],
+    *,
+    meter: Meter,
+    on_set_aside: Callable[[SetAside], None] | None = None,
+    progress: Progress | None = None,
+) -> SourceFacts:
+    """Read and count everything and write nothing: the dry run of a snapshot.
+
+    `on_set_aside` is called for each record set aside. Raises what reading raises, and CorpusUnreadable
+    when nothing was usable.
+    """
+    tally = Tally()
+    for item in screen(records, tally=tally):
+        if on_set_aside and isinstance(item, SetAside):
+            on_set_aside(item)
+        if progress and tally.records_read % PROGRESS_RECORDS == 0:
+            progress(tally.records_read, meter)
+    return tally.facts(forms=meter.forms)

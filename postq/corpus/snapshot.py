@@ -1,11 +1,12 @@
 """A corpus snapshot on disk, written whole and read by row range: the room's front door."""
 
+from postq.corpus.facts import SnapshotFacts, SourceFacts
+from postq.corpus.screening import Progress
 from postq.corpus.snapshot_files import (
     DOCUMENTS_FILE,
     FACTS_FILE,
     SET_ASIDE_FILE,
     UNFINISHED_SUFFIX,
-    SnapshotFacts,
 )
 from postq.corpus.snapshot_reader import (
     SnapshotKeys,
@@ -15,7 +16,7 @@ from postq.corpus.snapshot_reader import (
     read_set_aside,
     verify_snapshot,
 )
-from postq.corpus.snapshot_writer import Progress, file_digest, write_snapshot
+from postq.corpus.snapshot_writer import file_digest, write_snapshot
 
 __all__ = [
     "DOCUMENTS_FILE",
@@ -25,6 +26,7 @@ __all__ = [
     "Progress",
     "SnapshotFacts",
     "SnapshotKeys",
+    "SourceFacts",
     "file_digest",
     "read_documents",
     "read_facts",

@@ -1,18 +1,15 @@
-"""The files of a snapshot folder: names, Parquet columns, facts, and how the folder appears whole."""
+"""The files of a snapshot folder: names, Parquet columns, and how the folder appears whole."""
 
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
 
 import pyarrow as pa
 
-from postq.contracts.record import Record
 from postq.corpus.normalise import HASH_BYTES
-from postq.corpus.screening import WordFacts
 from postq.errors import Conflict, StorageUnavailable
 
 DOCUMENTS_FILE = "documents.parquet"
@@ -31,31 +28,6 @@ SCHEMA = pa.schema(
         pa.field("split", pa.string()),
     ]
 )
-
-
-class SnapshotFacts(Record):
-    """What `snapshot.json` says about a snapshot."""
-
-    format_version: int = 1
-    forms: tuple[str, ...]
-    sources: tuple[str, ...]
-    """What was read, without credentials."""
-    created: datetime
-    records_read: int
-    documents: int
-    set_aside: int
-    """Always `records_read - documents`."""
-    reasons: dict[str, int]
-    labels: dict[str, int]
-    """Documents per label, commonest first."""
-    labelled_documents: int
-    exact_duplicates: int
-    """Documents whose content an earlier document has under another id; they are kept."""
-    splits: dict[str, int]
-    """Documents per official split."""
-    words: WordFacts
-    digest: str
-    """SHA-256 of documents.parquet, in hexadecimal."""
 
 
 @contextmanager

@@ -14,9 +14,10 @@ from pydantic import ValidationError
 
 from postq.contracts.document import Document, SplitName
 from postq.contracts.recipes import TextView
+from postq.corpus.facts import SnapshotFacts
 from postq.corpus.normalise import without_headings
 from postq.corpus.records import SetAside, SetAsideReason
-from postq.corpus.snapshot_files import DOCUMENTS_FILE, FACTS_FILE, SET_ASIDE_FILE, SnapshotFacts
+from postq.corpus.snapshot_files import DOCUMENTS_FILE, FACTS_FILE, SET_ASIDE_FILE
 from postq.corpus.snapshot_writer import file_digest
 from postq.errors import DigestMismatch, StorageUnavailable
 

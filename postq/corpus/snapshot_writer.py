@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from postq.corpus.facts import SnapshotFacts
 from postq.corpus.normalise import NormalisedDocument
 from postq.corpus.records import RawRecord, SetAside
-from postq.corpus.screening import Tally, screen
+from postq.corpus.screening import PROGRESS_RECORDS, Progress, Tally, screen
 from postq.corpus.snapshot_files import (
     DOCUMENTS_FILE,
     FACTS_FILE,
     SCHEMA,
     SET_ASIDE_FILE,
-    SnapshotFacts,
     appearing_whole,
 )
 from postq.corpus.streams import Meter
@@ -27,10 +27,6 @@ from postq.corpus.streams import Meter
 GROUP_DOCUMENTS = 1000
 GROUP_CHARACTERS = 8 * 1024 * 1024
 """A row group ends at whichever comes first, so that reading a few rows touches little text."""
-PROGRESS_RECORDS = 250
-
-Progress = Callable[[int, Meter], None]
-"""(records read so far, how far the files have been read)"""
 
 
 def write_snapshot(
@@ -52,20 +48,10 @@ def write_snapshot(
     tally = Tally()
     with appearing_whole(folder) as unfinished:
         _write_records(records, unfinished, tally=tally, meter=meter, progress=progress)
-        tally.require_documents()
         facts = SnapshotFacts(
-            forms=tuple(sorted(meter.forms)),
+            **tally.facts(forms=meter.forms).model_dump(),
             sources=tuple(sources),
             created=created,
-            records_read=tally.records_read,
-            documents=tally.documents,
-            set_aside=tally.set_aside,
-            reasons=dict(tally.reasons.most_common()),
-            labels=dict(sorted(tally.labels.items(), key=lambda item: (-item[1], item[0]))),
-            labelled_documents=tally.labelled,
-            exact_duplicates=tally.exact_duplicates(),
-            splits=dict(tally.splits),
-            words=tally.word_facts(),
             digest=file_digest(unfinished / DOCUMENTS_FILE),
         )
         (unfinished / FACTS_FILE).write_text(facts.model_dump_json(indent=2) + "\n", encoding="utf-8")
