@@ -13,7 +13,8 @@ from typing import Any  # noqa: E402
 
 import pytest  # noqa: E402
 
-from tests import services, waiting  # noqa: E402
+from postq.db import Database  # noqa: E402
+from tests import databases, services, waiting  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -69,6 +70,42 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'postq.db'}"
     return str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file, to be copied."""
+    file = tmp_path_factory.mktemp("migrated") / "postq.db"
+    databases.lay_schema(f"sqlite:///{file}", home=file.parent)
+    return file
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Name of a migrated PostgreSQL database, to be copied."""
+    with databases.migrated_postgres_template(tmp_path_factory.mktemp("migrated")) as name:
+        yield name
+
+
+@pytest.fixture
+def sqlite_database(migrated_sqlite: Path, isolated_settings: Path) -> Iterator[Database]:
+    """A migrated, empty SQLite database at the place where the embedded one lies."""
+    with databases.copied_sqlite(migrated_sqlite, home=isolated_settings) as database:
+        yield database
+
+
+@pytest.fixture
+def postgres_database(migrated_postgres: str, isolated_settings: Path) -> Iterator[Database]:
+    """A migrated, empty PostgreSQL database."""
+    with databases.copied_postgres(migrated_postgres, home=isolated_settings) as database:
+        yield database
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database(request: pytest.FixtureRequest) -> Database:
+    """A migrated, empty database: once SQLite, once PostgreSQL."""
+    found: Database = request.getfixturevalue(f"{request.param}_database")
+    return found
 
 
 @pytest.fixture

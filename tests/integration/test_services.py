@@ -5,7 +5,11 @@ from typing import Any
 import psycopg
 import pytest
 import redis
+import sqlalchemy as sa
 from kombu import Connection
+
+from postq.db import Database
+from postq.migrations import check_schema
 
 
 @pytest.mark.postgres
@@ -14,6 +18,17 @@ def test_the_postgres_database_is_empty_and_writable(postgres_url: str) -> None:
         tables = connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchone()
         connection.execute("CREATE TABLE probe (id int)")
     assert tables == (0,)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_each_test_gets_a_migrated_database_without_rows(database: Database, number: int) -> None:
+    check_schema(database)
+    with database.transaction() as session:
+        assert session.execute(sa.text("SELECT count(*) FROM worker")).scalar_one() == 0
+        session.execute(sa.text(f"CREATE TABLE probe_{number} (id INTEGER)"))
+    with database.reading() as session:
+        tables = sa.inspect(session.connection()).get_table_names()
+    assert [name for name in tables if name.startswith("probe")] == [f"probe_{number}"]
 
 
 @pytest.mark.redis
