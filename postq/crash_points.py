@@ -28,6 +28,7 @@ class CrashPoint(StrEnum):
     BEFORE_CHECKPOINT_RENAME = "before-checkpoint-rename"  # runner: files synced under a temporary name
     AFTER_CHECKPOINT_RENAME = "after-checkpoint-rename"  # runner: in place, the supervisor not told
     BEFORE_CHECKPOINT_REGISTERED = "before-checkpoint-registered"  # supervisor: told, not in the database
+    AFTER_SNAPSHOT = "after-snapshot"  # adding a corpus: the snapshot is in place, no row names it
 
 
 _reached: dict[str, int] = {}
