@@ -68,6 +68,7 @@ class Shard(SQLModel, table=True):
     failure: FailureClass | None = Field(default=None, sa_type=enum_type(FailureClass))
     """Class of the latest failure."""
     error: str | None = None
+    hint: str | None = None
     documents_predicted: int = Field(default=0, sa_type=sa.BigInteger)
     documents_quarantined: int = Field(default=0, sa_type=sa.BigInteger)
     documents_skipped: int = Field(default=0, sa_type=sa.BigInteger)

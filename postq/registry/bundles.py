@@ -1,4 +1,4 @@
-"""Rows of bundles: registering what a training made, listing, naming by alias, counting looks at a test set."""
+"""Rows of bundles: registering what a training made, listing, aliases, counting looks at a test set."""
 
 import re
 from collections.abc import Sequence
@@ -127,6 +127,6 @@ def _bare(name: str) -> str:
     if not _ALIAS.fullmatch(bare):
         raise BadInput(
             f"'{name}' cannot be an alias.",
-            hint="Use a letter followed by letters, digits, dots, dashes or underscores, such as @production.",
+            hint="Begin with a letter, go on with letters, digits, dots or dashes, such as @production.",
         )
     return bare

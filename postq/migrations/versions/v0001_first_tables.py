@@ -213,6 +213,7 @@ def upgrade() -> None:
         sa.Column("checkpoint_step", sa.Integer(), nullable=False),
         sa.Column("failure", sa.String(40), nullable=True),
         sa.Column("error", sa.String(), nullable=True),
+        sa.Column("hint", sa.String(), nullable=True),
         sa.Column("documents_predicted", sa.BigInteger(), nullable=False),
         sa.Column("documents_quarantined", sa.BigInteger(), nullable=False),
         sa.Column("documents_skipped", sa.BigInteger(), nullable=False),

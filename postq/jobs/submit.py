@@ -1,0 +1,125 @@
+"""Submitting: the job, its shards and its first events in one transaction of the caller."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from postq.contracts.specs import JobSpec, Requirements, TrainSpec
+from postq.db import insert_if_absent
+from postq.errors import Conflict
+from postq.jobs.checks import Start, check_bundle, check_corpus, check_start
+from postq.jobs.events import EventLine, write_event
+from postq.jobs.planning import Plan, plan_job
+from postq.jobs.starting import start_plan
+from postq.models.corpus import Corpus
+from postq.models.job import JobState
+from postq.models.tables import job
+from postq.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """The job a submit led to; `created` is False when the key had been used before."""
+
+    job_id: int
+    created: bool
+
+
+def submit(
+    session: Session,
+    spec: JobSpec,
+    *,
+    now: datetime,
+    settings: Settings,
+    requirements: Requirements | None = None,
+    priority: int = 100,
+    after_job_id: int | None = None,
+    after_any: bool = False,
+    idempotency_key: str | None = None,
+    schedule_id: int | None = None,
+) -> Submitted:
+    """Record the job durably: once the caller's transaction commits, it will be done or say why not.
+
+    With a key used before, the job of that key is returned. Raises NotFound (corpus, bundle, job),
+    NotTrainable, LabelSetMismatch, or Conflict (same key but another spec; a predecessor that failed).
+    """
+    needs = requirements or Requirements()
+    digest = _digest(spec, needs, after_job_id)
+    known = _job_of_key(session, idempotency_key, digest)
+    if known is not None:
+        return known
+    corpus = check_corpus(session, spec)
+    start = check_start(session, spec, after_job_id=after_job_id, after_any=after_any)
+    check_bundle(session, spec, corpus, blocked=start.blocked)
+    plan = None if start.blocked else plan_job(session, spec, settings=settings)
+    row = {
+        **_facts(spec, corpus, needs, start, plan),
+        "priority": priority,
+        "after_any": after_any,
+        "idempotency_key": idempotency_key,
+        "spec_digest": digest,
+        "schedule_id": schedule_id,
+        "created_at": now,
+    }
+    job_id = insert_if_absent(session, job, row)
+    if job_id is None:
+        return _winner(session, idempotency_key, digest)
+    _tell_created(session, job_id, str(row["state"]), str(row["reason"]), now=now)
+    if plan is not None:
+        start_plan(session, job_id, plan, now=now)
+    return Submitted(job_id=job_id, created=True)
+
+
+def _facts(
+    spec: JobSpec, corpus: Corpus, needs: Requirements, start: Start, plan: Plan | None
+) -> dict[str, object]:
+    title = f"{corpus.name} v{corpus.version}"
+    return {
+        "kind": spec.kind,
+        "state": JobState.BLOCKED if plan is None else JobState.READY,
+        "reason": start.waits_for if plan is None else plan.reason,
+        "spec": spec.model_dump(mode="json"),
+        "name": f"{spec.bundle_name} on {title}"
+        if isinstance(spec, TrainSpec)
+        else f"{title} with {spec.bundle}",
+        "device_kind": needs.device_kind,
+        "memory_bytes": needs.memory_bytes,
+        "after_job_id": start.after_job_id,
+        "corpus_id": spec.corpus_id,
+        **({"documents_total": corpus.documents} if plan is None else plan.pinned),
+    }
+
+
+def _tell_created(session: Session, job_id: int, state: str, reason: str, *, now: datetime) -> None:
+    line = EventLine(job_id=job_id, type="job.state", to_state=state, message=reason)
+    write_event(session, line, now=now)
+
+
+def _digest(spec: JobSpec, needs: Requirements, after_job_id: int | None) -> str:
+    facts = [spec.model_dump(mode="json"), needs.model_dump(mode="json"), after_job_id]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _winner(session: Session, key: str | None, digest: str) -> Submitted:
+    won = _job_of_key(session, key, digest)
+    if won is None:
+        raise Conflict("The job could not be recorded.", hint="Submit again.")
+    return won
+
+
+def _job_of_key(session: Session, key: str | None, digest: str) -> Submitted | None:
+    if key is None:
+        return None
+    row = session.execute(sa.select(job.c.id, job.c.spec_digest).where(job.c.idempotency_key == key)).first()
+    if row is None:
+        return None
+    if row.spec_digest != digest:
+        raise Conflict(
+            f"The key '{key}' was used for job {row.id} with other contents.",
+            hint="Use a new --idempotency-key, or submit exactly the same as before.",
+        )
+    return Submitted(job_id=row.id, created=False)
