@@ -89,6 +89,8 @@ class EncoderRecipe(Record):
     """Start the output bias at the logit of each label's share in the training split."""
     debias: bool = False
     """Subtract log(pos_weight) from the logits when scoring."""
+    extend_positions: bool = False
+    """Lengthen the backbone's position table to `max_tokens` by tiling its learned rows."""
     gradient_checkpointing: bool = False
     schedule_bug: bool = False
     """Count schedule steps in micro-batches, as the original recipe did; for reproduction only."""

@@ -1,0 +1,81 @@
+"""The one place where a model is called: padding a batch, the forward pass, pooling chunks to documents."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from postq.learning.encoder.compute import autocast
+from postq.learning.encoder.tokens import TokenIds
+
+Pooling = Literal["max", "mean"]
+CUDA_MULTIPLE = 8
+"""Sequence lengths are rounded up to this on CUDA, where odd sizes miss the fast matrix kernels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Token sequences to run together; nothing is padded yet, so a packed path can take them as they are."""
+
+    pieces: tuple[TokenIds, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Real tokens in the batch."""
+        return sum(len(piece) for piece in self.pieces)
+
+
+def forward_logits(model: nn.Module, batch: Batch) -> Tensor:
+    """Logits (pieces, labels) in float32; bf16 autocast where the device has it."""
+    parameter = next(model.parameters())
+    inputs = padded_inputs(batch, pad_id=_pad_id(model), device=parameter.device)
+    if _wants_global_first_token(model):
+        inputs["global_attention_mask"] = torch.zeros_like(inputs["input_ids"])
+        inputs["global_attention_mask"][:, 0] = 1
+    with autocast(parameter.device):
+        logits: Tensor = model(**inputs).logits
+    return logits.float()
+
+
+def padded_inputs(batch: Batch, *, pad_id: int, device: torch.device) -> dict[str, Tensor]:
+    """`input_ids` and `attention_mask`, (pieces, longest piece), padded on the right."""
+    longest = max(len(piece) for piece in batch.pieces)
+    if device.type == "cuda":
+        longest = -(-longest // CUDA_MULTIPLE) * CUDA_MULTIPLE
+    ids = np.full((len(batch.pieces), longest), pad_id, dtype=np.int64)
+    mask = np.zeros((len(batch.pieces), longest), dtype=np.int64)
+    for row, piece in enumerate(batch.pieces):
+        ids[row, : len(piece)] = piece
+        mask[row, : len(piece)] = 1
+    return {"input_ids": _to_device(ids, device), "attention_mask": _to_device(mask, device)}
+
+
+def _to_device(array: NDArray[np.int64], device: torch.device) -> Tensor:
+    tensor = torch.from_numpy(array)
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def _pad_id(model: nn.Module) -> int:
+    config: Any = model.config
+    return int(config.pad_token_id or 0)
+
+
+def _wants_global_first_token(model: nn.Module) -> bool:
+    config: Any = model.config
+    return bool(config.model_type == "longformer")
+
+
+def pool_pieces(logits: Tensor, counts: Sequence[int], *, pooling: Pooling) -> Tensor:
+    """Document logits (docs, labels) from piece logits; document i has the next `counts[i]` pieces."""
+    if all(count == 1 for count in counts):
+        return logits
+    parts = torch.split(logits, list(counts))
+    if pooling == "max":
+        return torch.stack([part.amax(dim=0) for part in parts])
+    return torch.stack([part.mean(dim=0) for part in parts])

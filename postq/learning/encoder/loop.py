@@ -1,0 +1,111 @@
+"""The epochs of a training: windows, validation, the best epoch, early stopping, and pauses in between."""
+
+import time
+
+from postq.learning.encoder.epoch_plan import plan_epoch
+from postq.learning.encoder.inference import TokenBudget
+from postq.learning.encoder.resume import CheckpointWriter
+from postq.learning.encoder.scoring_space import EncoderSettings
+from postq.learning.encoder.state import TrainingState
+from postq.learning.encoder.validation import Validation, validate
+from postq.learning.encoder.window import train_window
+from postq.learning.encoder.workbench import Examples, Workbench, copy_weights
+from postq.learning.hooks import StopRequested
+
+
+class TrainingLoop:
+    """Runs a training from wherever its state stands to its end."""
+
+    def __init__(
+        self,
+        bench: Workbench,
+        state: TrainingState,
+        *,
+        validation: Examples,
+        settings: EncoderSettings,
+        budget: TokenBudget,
+        writer: CheckpointWriter,
+    ) -> None:
+        self.bench = bench
+        self.state = state
+        self.last_validation: Validation | None = None
+        self._validation = validation
+        self._settings = settings
+        self.budget = budget
+        self._writer = writer
+        self._lengths = bench.examples.lengths
+        self._started = time.monotonic() - state.seconds
+
+    @property
+    def stopped_early(self) -> bool:
+        """True once `patience` epochs brought nothing better."""
+        patience = self.bench.recipe.patience
+        return patience > 0 and self.state.stale_epochs >= patience
+
+    def run(self) -> None:
+        """Train all epochs; raises StopRequested after a checkpoint when a stop is asked for."""
+        self.bench.model.train()
+        try:
+            while self.state.epoch < self.bench.recipe.epochs and not self.stopped_early:
+                self._train_epoch()
+                self._finish_epoch()
+        except StopRequested:
+            self._pause()
+
+    def _train_epoch(self) -> None:
+        recipe = self.bench.recipe
+        windows = plan_epoch(
+            self._lengths,
+            window_documents=recipe.batch_documents * recipe.accumulation,
+            seed=recipe.seed,
+            epoch=self.state.epoch,
+        )
+        for window in windows[self.state.window :]:
+            train_window(self.bench, self.state, window, pause=_stop)
+            self._report(documents_done=sum(map(len, windows[: self.state.window])))
+            self._writer.write_if_due(self.bench, self.state)
+
+    def _report(self, *, documents_done: int) -> None:
+        per_epoch = len(self._lengths)
+        sums = self.state.epoch_sums
+        self.bench.hooks.progress(
+            "training",
+            self.state.epoch * per_epoch + documents_done,
+            self.bench.recipe.epochs * per_epoch,
+            {
+                "epoch": self.state.epoch + 1,
+                "loss": sums.loss / max(1, sums.documents),
+                "learning_rate": self.bench.rate,
+            },
+        )
+
+    def _finish_epoch(self) -> None:
+        outcome = validate(self.bench, self._validation, self._settings, budget=self.budget)
+        sums = self.state.epoch_sums
+        documents = max(1, sums.documents)
+        self.state.seconds = time.monotonic() - self._started
+        self.state.close_epoch(
+            {
+                "epoch": float(self.state.epoch + 1),
+                "train_loss": sums.loss / documents,
+                "train_loss_unweighted": sums.plain_loss / documents,
+                **outcome.metrics,
+                "learning_rate": self.bench.rate,
+                "steps": float(self.state.optimizer_steps),
+                "tokens": float(self.state.tokens),
+                "seconds": self.state.seconds,
+            }
+        )
+        if self.state.best_epoch == self.state.epoch:
+            self.bench.best = copy_weights(self.bench.model)
+            self.last_validation = outcome
+        self._writer.write(self.bench, self.state)
+
+    def _pause(self) -> None:
+        self.state.seconds = time.monotonic() - self._started
+        self._writer.write(self.bench, self.state)
+        raise StopRequested
+
+
+def _stop() -> None:
+    raise StopRequested

@@ -1,0 +1,150 @@
+"""Bulk scoring with an encoder bundle: tokens made ahead of the device, batches by token budget."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from postq.contracts.device import Device
+from postq.contracts.document import Document
+from postq.contracts.scoring import DocumentFailure, ScoreBatch
+from postq.learning.bundle.bundle import Bundle
+from postq.learning.encoder.backbones import load_classifier
+from postq.learning.encoder.compute import torch_device
+from postq.learning.encoder.inference import Logits, TokenBudget, document_logits
+from postq.learning.encoder.prefetch import prefetched
+from postq.learning.encoder.scoring_space import read_settings
+from postq.learning.encoder.tokens import TextTokeniser, TokenisedText
+from postq.learning.hooks import StopRequested
+from postq.learning.scoring import never_stop
+
+WINDOW_DOCUMENTS = 512
+WINDOW_CHARACTERS = 8_000_000
+"""Documents are sorted by length within windows of this size: enough for full batches, bounded memory."""
+AHEAD = 2
+"""Tokenised windows waiting for the device."""
+
+OnFailure = Callable[[DocumentFailure], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Window:
+    rows: list[int]
+    texts: list[TokenisedText]
+    failures: list[DocumentFailure]
+
+
+class EncoderScorer:
+    """A loaded encoder bundle; satisfies `learning.scoring.Scorer`."""
+
+    def __init__(
+        self, bundle: Bundle, device: Device, *, max_tokens_per_batch: int, batch_divisor: int = 1
+    ) -> None:
+        target = torch_device(device)
+        backbone = load_classifier(bundle.path, labels=bundle.labels)
+        self._settings = read_settings(bundle.path)
+        self._labels = bundle.labels
+        self._model = backbone.model.to(target)
+        self._budget = TokenBudget(max(1, max_tokens_per_batch // batch_divisor))
+        self._tokeniser = TextTokeniser(
+            backbone.tokenizer,
+            max_tokens=self._settings.max_tokens,
+            piece_tokens=self._settings.piece_tokens,
+            long_text=self._settings.long_text,
+        )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Column order of the scores."""
+        return self._labels
+
+    def score(
+        self,
+        documents: Iterable[Document],
+        *,
+        on_failure: OnFailure,
+        should_stop: Callable[[], bool] = never_stop,
+    ) -> Iterator[ScoreBatch]:
+        """One ScoreBatch per forward pass, with the documents it completed.
+
+        Documents without a token the model knows, that cannot be tokenised, or whose score is not a number
+        go to `on_failure`. Raises StopRequested between batches, and torch.OutOfMemoryError only when a
+        single sequence does not fit.
+        """
+
+        def look_up() -> None:
+            if should_stop():
+                raise StopRequested
+
+        for window in prefetched(_windows(documents), self._tokenise, ahead=AHEAD):
+            for failure in window.failures:
+                on_failure(failure)
+            batches = document_logits(
+                self._model,
+                window.texts,
+                budget=self._budget,
+                pooling=self._settings.pooling,
+                before_batch=look_up,
+            )
+            for indices, logits in batches:
+                yield from self._batch(window, indices, logits, on_failure=on_failure)
+
+    def _tokenise(self, documents: Sequence[Document]) -> _Window:
+        rows, texts, failures = [], [], []
+        for document, text in zip(documents, self._encoded(documents), strict=True):
+            if isinstance(text, str):
+                failures.append(DocumentFailure(row=document.row, error=text))
+            elif not text.readable:
+                failures.append(DocumentFailure(row=document.row, error=_unreadable(text)))
+            else:
+                rows.append(document.row)
+                texts.append(text)
+        return _Window(rows=rows, texts=texts, failures=failures)
+
+    def _encoded(self, documents: Sequence[Document]) -> list[TokenisedText | str]:
+        """Tokens, or the reason there are none; one unreadable text does not spoil its window."""
+        try:
+            return [*self._tokeniser.encode([document.text for document in documents])]
+        except Exception:
+            return [self._encoded_alone(document) for document in documents]
+
+    def _encoded_alone(self, document: Document) -> TokenisedText | str:
+        try:
+            return self._tokeniser.encode([document.text])[0]
+        except Exception as exc:
+            return f"The text cannot be tokenised: {exc}"
+
+    def _batch(
+        self, window: _Window, indices: list[int], logits: Logits, *, on_failure: OnFailure
+    ) -> Iterator[ScoreBatch]:
+        finite = np.asarray(np.isfinite(logits).all(axis=1))
+        for position in np.flatnonzero(~finite):
+            error = "The model's score is not a number."
+            on_failure(DocumentFailure(row=window.rows[indices[position]], error=error))
+        kept = [indices[position] for position in np.flatnonzero(finite)]
+        if kept:
+            yield ScoreBatch(
+                rows=np.array([window.rows[i] for i in kept], dtype=np.int64),
+                scores=self._settings.probabilities(logits[finite]),
+                tokens_total=np.array([window.texts[i].tokens_total for i in kept], dtype=np.int32),
+                tokens_seen=np.array([window.texts[i].tokens_seen for i in kept], dtype=np.int32),
+            )
+
+
+def _unreadable(text: TokenisedText) -> str:
+    if text.tokens_total == 0:
+        return "The text has no tokens."
+    return f"The tokenizer knows none of the text's {text.tokens_total} tokens."
+
+
+def _windows(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    window: list[Document] = []
+    characters = 0
+    for document in documents:
+        window.append(document)
+        characters += len(document.text)
+        if len(window) >= WINDOW_DOCUMENTS or characters >= WINDOW_CHARACTERS:
+            yield window
+            window, characters = [], 0
+    if window:
+        yield window
