@@ -205,3 +205,12 @@ def insert_if_absent(session: Session, table: sa.Table, row: dict[str, Any]) -> 
     key = next(iter(table.primary_key.columns))
     statement = insert(table).values(row).on_conflict_do_nothing().returning(key)
     return session.execute(statement).scalar_one_or_none()
+
+
+LONGEST_MESSAGE = 4000
+"""Characters of an error message that are kept."""
+
+
+def storable(text: str) -> str:
+    """`text` as every database keeps it: without NUL and lone surrogates, and not endlessly long."""
+    return text[:LONGEST_MESSAGE].replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from postq.contracts.failure import FailureClass
 from postq.contracts.specs import ClassifySpec, JobKind, JobSpec, job_spec
+from postq.db import storable
 from postq.jobs import planning
 from postq.jobs.events import EventLine, write_event
 from postq.jobs.finish import settle
@@ -144,7 +145,7 @@ def record_event(
     """Write a line to the job's history; says whether the lease was still held, else nothing is written."""
     if not _held(session, lease):
         return False
-    _tell(session, lease, kind=type, message=message, data=data, now=now)
+    _tell(session, lease, kind=type, message=storable(message), data=data, now=now)
     return True
 
 

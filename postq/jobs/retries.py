@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from postq.contracts.failure import FailureClass
+from postq.db import storable
 from postq.jobs.finish import settle
 from postq.jobs.leases import Lease, cancel_requested, end_attempt, held_by, lease_of, pending_rows
 from postq.jobs.splitting import quarantine_last, split
@@ -91,6 +92,7 @@ def fail_attempt(
     hint: str = "",
 ) -> Outcome:
     """Book a failed attempt and decide what follows; fenced like every write of a worker."""
+    message, hint = storable(message), storable(hint)
     outcome = AttemptOutcome.LOST if failure is FailureClass.LOST else AttemptOutcome.FAILED
     held = session.scalar(
         sa.select(shard.c.id)
