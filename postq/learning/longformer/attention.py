@@ -1,0 +1,69 @@
+"""Local attention of one layer: the fastest kernel that is exact for a stream, chosen aloud."""
+
+from typing import Literal
+
+import structlog
+import torch
+from torch import Tensor
+
+from postq.learning.longformer.banded import banded_attention
+from postq.learning.longformer.flex import flex_attention_stream
+from postq.learning.longformer.gathered import gathered_attention
+from postq.learning.longformer.packing import PackedBatch
+from postq.learning.longformer.varlen import varlen_attention
+
+Kernel = Literal["sdpa", "flex", "varlen"]
+
+_log = structlog.get_logger()
+
+
+class LocalAttention:
+    """Sliding window plus global columns, by the chosen kernel or, where that cannot, by gathered blocks."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self._told: set[str] = set()
+
+    def __call__(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        rows: Tensor | None,
+        batch: PackedBatch,
+        *,
+        window: int,
+        dropout: float,
+    ) -> Tensor:
+        """(tokens, heads, width) attention; `rows` (globals, heads, width) answer for the global tokens."""
+        why_not = self._why_not(query, batch, dropout)
+        if rows is not None and why_not is None and self.kernel != "flex":
+            kernel = banded_attention if self.kernel == "sdpa" else varlen_attention
+            return kernel(query, key, value, rows.to(query.dtype), batch, window=window)
+        if why_not is None and self.kernel == "flex":
+            answered = flex_attention_stream(query, key, value, batch, window=window)
+        else:
+            self._tell(why_not or "no token is global")
+            answered = gathered_attention(query, key, value, batch, window=window, dropout=dropout)
+        return answered if rows is None else _overwrite(answered, rows.to(answered.dtype), batch)
+
+    def _why_not(self, query: Tensor, batch: PackedBatch, dropout: float) -> str | None:
+        """Why the chosen kernel cannot serve this stream exactly; None when it can."""
+        if dropout > 0:
+            return "attention dropout needs the probabilities"
+        if self.kernel != "flex" and not batch.first_token_global:
+            return "global tokens other than the first of each document"
+        if self.kernel == "sdpa" and query.device.type != "cpu":
+            return "the banded kernel is for the CPU"
+        return None
+
+    def _tell(self, reason: str) -> None:
+        if reason not in self._told:
+            self._told.add(reason)
+            _log.info("This stream goes through gathered blocks", kernel=self.kernel, reason=reason)
+
+
+def _overwrite(answered: Tensor, rows: Tensor, batch: PackedBatch) -> Tensor:
+    if torch.is_grad_enabled():
+        return answered.index_copy(0, batch.global_index, rows)
+    return answered.index_copy_(0, batch.global_index, rows)

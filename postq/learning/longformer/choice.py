@@ -1,0 +1,108 @@
+"""Which attention kernel a model gets on its device, with the reason; `POSTQ_ATTENTION` overrides."""
+
+import os
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Literal, get_args
+
+import structlog
+import torch
+
+from postq.errors import DeviceUnavailable, SettingsInvalid
+
+AttentionName = Literal["auto", "stock", "sdpa", "flex", "varlen"]
+ChosenName = Literal["stock", "sdpa", "flex", "varlen"]
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The kernel in force and one sentence saying why."""
+
+    attention: ChosenName
+    reason: str
+
+
+def choose_attention(asked: AttentionName, *, device: torch.device, dtype: torch.dtype) -> Choice:
+    """Settle `asked` (or `POSTQ_ATTENTION`) for a device and log it.
+
+    Raises SettingsInvalid for an unknown name and DeviceUnavailable for a kernel this device cannot run.
+    """
+    name, source = _asked(asked)
+    if name == "auto":
+        choice = _automatic(device, dtype)
+    else:
+        _check_possible(name, device, dtype)
+        choice = Choice(attention=name, reason=f"asked for by {source}")
+    _log.info(
+        "Chose the Longformer attention",
+        attention=choice.attention,
+        reason=choice.reason,
+        device=str(device),
+        dtype=str(dtype).removeprefix("torch."),
+    )
+    return choice
+
+
+def _asked(asked: AttentionName) -> tuple[AttentionName, str]:
+    forced = os.environ.get("POSTQ_ATTENTION", "").strip().lower()
+    for name in get_args(AttentionName):
+        if forced == name:
+            return name, "POSTQ_ATTENTION"
+        if not forced and asked == name:
+            return name, "the caller"
+    raise SettingsInvalid(
+        f"'{forced or asked}' is not an attention kernel.",
+        hint=f"Use one of {', '.join(get_args(AttentionName))}.",
+    )
+
+
+def _automatic(device: torch.device, dtype: torch.dtype) -> Choice:
+    del dtype
+    if device.type == "cpu":
+        return Choice(attention="sdpa", reason="banded flash blocks are the fastest exact kernel on a CPU")
+    if device.type == "cuda":
+        return _automatic_cuda(device)
+    if device.type == "mps":
+        return _automatic_mps(device)
+    return Choice(attention="stock", reason=f"nothing faster was tested on {device.type}")
+
+
+def _automatic_cuda(device: torch.device) -> Choice:
+    if torch.cuda.get_device_capability(device) < (8, 0):
+        return Choice(attention="sdpa", reason="FlexAttention needs compute capability 8.0")
+    if find_spec("triton") is None:
+        return Choice(attention="sdpa", reason="FlexAttention needs Triton, which is not installed")
+    return Choice(attention="flex", reason="one compiled mask serves windows, documents and global tokens")
+
+
+def _automatic_mps(device: torch.device) -> Choice:
+    """SDPA on MPS has been silently wrong in some releases, so it is tried against the CPU first."""
+    if gathered_agrees(device):
+        return Choice(attention="sdpa", reason="gathered blocks agree with the CPU on this machine")
+    return Choice(attention="stock", reason="gathered blocks disagree with the CPU on this machine")
+
+
+def gathered_agrees(device: torch.device) -> bool:
+    """Compare gathered attention on `device` with the CPU on a small random stream."""
+    from postq.learning.longformer.gathered import gathered_attention
+    from postq.learning.longformer.packing import StreamLimits, pack
+
+    generator = torch.Generator().manual_seed(0)
+    parts = [torch.randn(70, 2, 8, generator=generator) for _ in range(3)]
+    limits = StreamLimits(vocabulary=10, table=100, padding_id=1)
+    answers = []
+    for where in (torch.device("cpu"), device):
+        batch = pack(torch.full((70,), 5), [0, 41, 70], limits=limits, device=where)
+        query, key, value = (part.to(where) for part in parts)
+        answers.append(gathered_attention(query, key, value, batch, window=8).cpu())
+    return torch.allclose(answers[0], answers[1], atol=1e-4)
+
+
+def _check_possible(name: ChosenName, device: torch.device, dtype: torch.dtype) -> None:
+    if name == "varlen" and (device.type != "cuda" or dtype == torch.float64):
+        raise DeviceUnavailable(
+            f"Variable-length attention runs on CUDA only, not on {device.type}.",
+            hint="Leave the attention on 'auto', or pick a CUDA device.",
+        )

@@ -1,0 +1,105 @@
+"""The rows of global tokens, by weight absorption: no token is ever projected to a global key or value.
+
+A global token asks with q = W_q x_g of every token j of its document. Because softmax(q·(W_k x_j + b_k))
+needs only (W_kᵀ q)·x_j, and Σ p_j (W_v x_j + b_v) = W_v Σ p_j x_j + b_v Σ p_j, two products with the hidden
+states themselves replace two projections of the whole stream.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import dropout as drop
+
+from postq.learning.longformer.packing import PackedBatch
+
+DOCUMENTS_PER_PRODUCT = {"cpu": 1, "cuda": 16, "mps": 16}
+"""Documents answered in one matrix product: more means fewer launches and more masked pairs."""
+
+
+def global_rows(
+    states: Tensor, attention: Any, batch: PackedBatch, *, heads: int, dropout: float = 0.0
+) -> Tensor:
+    """(globals, heads, width) attention output of every global token over all tokens of its document.
+
+    `states` is (tokens, hidden); `attention` holds the stock `*_global` projections.
+    """
+    query, key, value = attention.query_global, attention.key_global, attention.value_global
+    asked = _by_head(query(states.index_select(0, batch.global_index)), heads)
+    asked = asked * asked.shape[-1] ** -0.5
+    absorbed = torch.einsum("ghd,hdc->ghc", asked, _weight_by_head(key, heads, asked.dtype))
+    # The key bias moves all scores of a row alike: softmax ignores it, but its (zero) gradient must exist.
+    constant = (asked * _by_head(key.bias.to(asked.dtype), heads)).sum(-1)
+    pooled, mass = [], []
+    for part in _parts(batch, states.device.type):
+        summed, total = _pool(states, absorbed, constant, part, dropout)
+        pooled.append(summed)
+        mass.append(total)
+    return _project(torch.cat(pooled), torch.cat(mass), value, heads)
+
+
+def _project(pooled: Tensor, mass: Tensor, value: nn.Linear, heads: int) -> Tensor:
+    weight = _weight_by_head(value, heads, pooled.dtype)
+    summed: Tensor = torch.einsum("ghc,hdc->ghd", pooled, weight)
+    return summed + mass[..., None] * _by_head(value.bias.to(pooled.dtype), heads)
+
+
+def _by_head(parts: Tensor, heads: int) -> Tensor:
+    """(…, heads · width) → (…, heads, width)."""
+    return parts.view(*parts.shape[:-1], heads, parts.shape[-1] // heads)
+
+
+def _weight_by_head(layer: nn.Linear, heads: int, dtype: torch.dtype) -> Tensor:
+    """(heads, width, hidden) weight of a projection."""
+    weight = layer.weight.to(dtype)
+    return weight.view(heads, weight.shape[0] // heads, weight.shape[1])
+
+
+class _Part:
+    """Some neighbouring documents: their tokens, their global tokens, and which belong together."""
+
+    def __init__(self, tokens: slice, marks: slice, other: Tensor | None) -> None:
+        self.tokens, self.marks, self.other = tokens, marks, other
+
+
+def _parts(batch: PackedBatch, device: str) -> Iterator[_Part]:
+    plans: list[_Part] | None = batch.plans.get("global parts")
+    if plans is None:
+        plans = list(_plan_parts(batch, DOCUMENTS_PER_PRODUCT.get(device, 1)))
+        batch.plans["global parts"] = plans
+    yield from plans
+
+
+def _plan_parts(batch: PackedBatch, documents: int) -> Iterator[_Part]:
+    mark = 0
+    for first in range(0, batch.documents, documents):
+        members = range(first, min(first + documents, batch.documents))
+        counts = [len(batch.globals_of[document]) for document in members]
+        if not sum(counts):
+            continue
+        tokens = slice(batch.bounds[members[0]], batch.bounds[members[-1] + 1])
+        other = None if len(members) == 1 else _other_documents(batch, members, counts)
+        yield _Part(tokens, slice(mark, mark + sum(counts)), other)
+        mark += sum(counts)
+
+
+def _other_documents(batch: PackedBatch, members: range, counts: list[int]) -> Tensor:
+    """(globals, 1, tokens) true where a token is of another document than the global token."""
+    lengths = torch.tensor([batch.bounds[document + 1] - batch.bounds[document] for document in members])
+    owners = torch.repeat_interleave(torch.arange(len(members)), lengths)
+    asking = torch.repeat_interleave(torch.arange(len(members)), torch.tensor(counts))
+    return (asking[:, None] != owners[None, :])[:, None, :].to(batch.device)
+
+
+def _pool(
+    states: Tensor, absorbed: Tensor, constant: Tensor, part: _Part, dropout: float
+) -> tuple[Tensor, Tensor]:
+    """(globals, heads, hidden) mean hidden states by attention, and (globals, heads) sums of the weights."""
+    tokens = states[part.tokens].to(absorbed.dtype)
+    scores = torch.matmul(absorbed[part.marks], tokens.T) + constant[part.marks][..., None]
+    if part.other is not None:
+        scores = scores.masked_fill(part.other, torch.finfo(scores.dtype).min)
+    wide = torch.float64 if scores.dtype == torch.float64 else torch.float32
+    shares = drop(torch.softmax(scores, -1, dtype=wide), dropout, dropout > 0).to(absorbed.dtype)
+    return torch.matmul(shares, tokens), shares.sum(-1)

@@ -1,0 +1,128 @@
+"""One encoder layer over a packed stream, computing what the stock layer would on each document alone."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import dropout as drop
+from torch.nn.functional import layer_norm
+
+from postq.learning.longformer.attention import LocalAttention
+from postq.learning.longformer.feed_forward import (
+    activate_in_place,
+    chunk_rows,
+    is_exact_gelu,
+    wide_layers,
+)
+from postq.learning.longformer.global_rows import global_rows
+from postq.learning.longformer.packing import PackedBatch
+from postq.learning.longformer.projections import FusedProjection
+
+
+class PackedLayer:
+    """A stock LongformerLayer read as weights; holds no parameter of its own."""
+
+    def __init__(self, layer: Any, *, window: int, attend: LocalAttention) -> None:
+        self.stock = layer
+        self.window = window
+        self.heads: int = layer.attention.self.num_heads
+        self._attend = attend
+        self._inner = layer.attention.self
+        self._fused = FusedProjection(self._inner.query, self._inner.key, self._inner.value)
+        self._activation = layer.intermediate.intermediate_act_fn
+        self._exact_gelu = is_exact_gelu(self._activation)
+
+    def forget(self) -> None:
+        """Drop cached copies of weights."""
+        self._fused.forget()
+
+    def train(self, states: Tensor, batch: PackedBatch) -> Tensor:
+        """(tokens, hidden) → (tokens, hidden) with gradients; drops out where the stock layer would."""
+        answered = self._attention(states, batch)
+        return self._after_attention(answered, states)
+
+    def infer(self, states: Tensor, batch: PackedBatch) -> Tensor:
+        """Overwrite `states` (tokens, hidden) with the layer's output; no gradients, no dropout."""
+        answered = self._attention(states, batch)
+        step = chunk_rows(states.device.type)
+        for start in range(0, states.shape[0], step):
+            rows = slice(start, start + step)
+            states[rows] = self._after_attention_in_place(answered[rows], states[rows])
+        return states
+
+    def first_rows(self, states: Tensor, batch: PackedBatch) -> Tensor:
+        """(docs, hidden) output of the global first tokens alone: all that a classifier reads."""
+        answered = self._global_rows(states, batch).flatten(1)
+        firsts = states.index_select(0, batch.first_index)
+        if torch.is_grad_enabled():
+            return self._after_attention(_with_zero_gradients(answered, self._local_weights()), firsts)
+        return self._after_attention_in_place(answered, firsts)
+
+    def _local_weights(self) -> list[Tensor]:
+        layers = (self._inner.query, self._inner.key, self._inner.value)
+        return [weight for layer in layers for weight in (layer.weight, layer.bias)]
+
+    def _attention(self, states: Tensor, batch: PackedBatch) -> Tensor:
+        query, key, value = self._project(states)
+        rows = self._global_rows(states, batch) if batch.global_positions else None
+        answered = self._attend(
+            query, key, value, rows, batch, window=self.window, dropout=self._attention_dropout
+        )
+        return answered.flatten(1)
+
+    def _project(self, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        if states.device.type == "cpu":
+            # Stacking the three does not pay here: the kernel's rate is the same, the keys' stride is worse.
+            parts = [layer(states) for layer in (self._inner.query, self._inner.key, self._inner.value)]
+            query, key, value = (part.view(part.shape[0], self.heads, -1) for part in parts)
+        else:
+            query, key, value = self._fused(states).view(states.shape[0], 3, self.heads, -1).unbind(1)
+        return query, key, value
+
+    def _global_rows(self, states: Tensor, batch: PackedBatch) -> Tensor:
+        return global_rows(states, self._inner, batch, heads=self.heads, dropout=self._attention_dropout)
+
+    @property
+    def _attention_dropout(self) -> float:
+        return float(self._inner.dropout) if self._inner.training else 0.0
+
+    def _after_attention(self, answered: Tensor, states: Tensor) -> Tensor:
+        joined, wide = self.stock.attention.output, self.stock.output
+        middle = _residual(joined, joined.dense(answered), states)
+        inner = wide_layers(middle, self.stock.intermediate.dense, wide.dense, self._activation)
+        return _residual(wide, inner, middle)
+
+    def _after_attention_in_place(self, answered: Tensor, states: Tensor) -> Tensor:
+        joined, wide = self.stock.attention.output, self.stock.output
+        middle = _normed(joined, joined.dense(answered).add_(states))
+        inner = self.stock.intermediate.dense(middle)
+        inner = activate_in_place(inner, self._activation, exact_gelu=self._exact_gelu)
+        return _normed(wide, wide.dense(inner).add_(middle))
+
+
+def _residual(part: Any, update: Tensor, states: Tensor) -> Tensor:
+    """Dropout, residual and norm of a stock output block."""
+    return _normed(part, drop(update, part.dropout.p, part.dropout.training) + states)
+
+
+def _normed(part: Any, states: Tensor) -> Tensor:
+    norm: nn.LayerNorm = part.LayerNorm
+    return layer_norm(states, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+
+
+class _ZeroGradients(torch.autograd.Function):
+    """The identity; gives weights that cannot matter the zero gradient that stock gives them."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, *weights: Tensor) -> Tensor:
+        ctx.save_for_backward(*weights)
+        return states.view_as(states)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
+        return gradient, *(torch.zeros_like(weight) for weight in ctx.saved_tensors)
+
+
+def _with_zero_gradients(states: Tensor, weights: list[Tensor]) -> Tensor:
+    touched: Tensor = _ZeroGradients.apply(states, *weights)  # type: ignore[no-untyped-call]
+    return touched
