@@ -5,7 +5,7 @@ from postq.errors import NotFound
 
 PRESETS: dict[str, Recipe] = {
     "tfidf": TfidfRecipe(preset="tfidf"),
-    "longformer": EncoderRecipe(preset="longformer"),
+    "longformer": EncoderRecipe(preset="longformer", attention_dropout=0.0),
     "legal-longformer": EncoderRecipe(
         preset="legal-longformer",
         backbone="lexlms/legal-longformer-base",

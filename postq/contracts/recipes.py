@@ -91,6 +91,8 @@ class EncoderRecipe(Record):
     """Subtract log(pos_weight) from the logits when scoring."""
     extend_positions: bool = False
     """Lengthen the backbone's position table to `max_tokens` by tiling its learned rows."""
+    attention_dropout: float | None = Field(None, ge=0, lt=1)
+    """Dropout on attention probabilities; unset keeps the backbone's. Zero lets faster kernels run."""
     gradient_checkpointing: bool = False
     schedule_bug: bool = False
     """Count schedule steps in micro-batches, as the original recipe did; for reproduction only."""

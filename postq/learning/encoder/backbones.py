@@ -44,18 +44,27 @@ class Backbone:
 
 
 def load_backbone(
-    source: str, *, labels: tuple[str, ...], max_tokens: int, chunked: bool = False, extend: bool = False
+    source: str,
+    *,
+    labels: tuple[str, ...],
+    max_tokens: int,
+    chunked: bool = False,
+    extend: bool = False,
+    attention_dropout: float | None = None,
 ) -> Backbone:
     """A backbone with a fresh head of `labels`, float32, on the CPU.
 
     The head's weights are drawn from torch's global generator: seed it first. `extend` tiles the position
     table up to `max_tokens`; without it a table that is too short raises, unless the text is read in chunks.
+    `attention_dropout` replaces the backbone's own.
     Raises BundleUnusable with what is wrong and how to mend it.
     """
     quiet_transformers()
     require_source(source)
     config = _load_config(source, labels=labels)
     check_config(config)
+    if attention_dropout is not None:
+        _set_attention_dropout(config, attention_dropout)
     tokenizer = _load_tokenizer(source)
     model = _load_led(source, config) if config.model_type == "led" else _load_model(source, config)
     check_tokenizer(tokenizer, model)
@@ -116,6 +125,12 @@ def _load_config(source: str, *, labels: tuple[str, ...]) -> Any:
         label2id={label: index for index, label in names.items()},
         problem_type="multi_label_classification",
     )
+
+
+def _set_attention_dropout(config: Any, value: float) -> None:
+    for name in ("attention_probs_dropout_prob", "attention_dropout"):
+        if hasattr(config, name):
+            setattr(config, name, value)
 
 
 def _load_tokenizer(source: str) -> Any:

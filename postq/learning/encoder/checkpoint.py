@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from postq.crash_points import CrashPoint, reach
 from postq.errors import DigestMismatch, StorageUnavailable
 
 MANIFEST = "manifest.json"
@@ -65,8 +66,10 @@ def write_checkpoint(
         _flush(partial / MANIFEST)
         _flush(partial)
         shutil.rmtree(target, ignore_errors=True)
+        reach(CrashPoint.BEFORE_CHECKPOINT_RENAME)
         partial.rename(target)
         _flush(folder)
+        reach(CrashPoint.AFTER_CHECKPOINT_RENAME)
     except (OSError, SafetensorError) as exc:
         shutil.rmtree(partial, ignore_errors=True)
         raise StorageUnavailable(

@@ -8,9 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from transformers import LongformerForSequenceClassification
 
 from postq.learning.encoder.compute import autocast
 from postq.learning.encoder.tokens import TokenIds
+from postq.learning.longformer import FastLongformer, accelerate
 
 Pooling = Literal["max", "mean"]
 CUDA_MULTIPLE = 8
@@ -19,7 +21,7 @@ CUDA_MULTIPLE = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Token sequences to run together; nothing is padded yet, so a packed path can take them as they are."""
+    """Token sequences to run together; nothing is padded yet, and the packed path never pads at all."""
 
     pieces: tuple[TokenIds, ...]
 
@@ -29,8 +31,20 @@ class Batch:
         return sum(len(piece) for piece in self.pieces)
 
 
+def runnable_form(model: nn.Module) -> nn.Module:
+    """The form of `model` to call: packed and fast for a Longformer, itself for any other encoder.
+
+    The form shares the model's parameters; call it on the device where the model is to run.
+    """
+    if isinstance(model, LongformerForSequenceClassification):
+        return accelerate(model)
+    return model
+
+
 def forward_logits(model: nn.Module, batch: Batch) -> Tensor:
-    """Logits (pieces, labels) in float32; bf16 autocast where the device has it."""
+    """Logits (pieces, labels) in float32 of a `runnable_form`; bf16 autocast where the device has it."""
+    if isinstance(model, FastLongformer):
+        return _packed_logits(model, batch)
     parameter = next(model.parameters())
     inputs = padded_inputs(batch, pad_id=_pad_id(model), device=parameter.device)
     if _wants_global_first_token(model):
@@ -39,6 +53,13 @@ def forward_logits(model: nn.Module, batch: Batch) -> Tensor:
     with autocast(parameter.device):
         logits: Tensor = model(**inputs).logits
     return logits.float()
+
+
+def _packed_logits(model: FastLongformer, batch: Batch) -> Tensor:
+    stream = _to_device(np.concatenate(batch.pieces).astype(np.int64), model.device)
+    offsets = np.cumsum([0, *(len(piece) for piece in batch.pieces)]).tolist()
+    with autocast(model.device):
+        return model.forward_packed(stream, offsets).float()
 
 
 def padded_inputs(batch: Batch, *, pad_id: int, device: torch.device) -> dict[str, Tensor]:

@@ -62,7 +62,7 @@ def document_logits(
     """(indices, logits (docs, labels)) of documents as their last piece is done, longest first.
 
     Every document comes exactly once. `before_batch` is called before each forward pass and may raise.
-    The model must be in eval mode. A document's logits are NaN where the model's are.
+    `model` is a `runnable_form` in eval mode. A document's logits are NaN where the model's are.
     """
     pooled = [_Pooled(waiting=len(document.pieces)) for document in documents]
     sizes = [len(document.pieces) for document in documents]
@@ -118,7 +118,8 @@ def _next_batch(queue: list[_Piece], start: int, *, budget: TokenBudget) -> list
 def _forward_or_halve(model: nn.Module, pieces: list[_Piece], *, budget: TokenBudget) -> Tensor | None:
     """The logits, or None after the budget was halved because the batch did not fit."""
     try:
-        with torch.inference_mode():
+        # Not inference_mode: forms may keep derived weights, which training must be able to use afterwards.
+        with torch.no_grad():
             return forward_logits(model, Batch(pieces=tuple(piece.ids for piece in pieces)))
     except torch.OutOfMemoryError:
         if len(pieces) == 1:

@@ -44,7 +44,7 @@ class TrainingLoop:
 
     def run(self) -> None:
         """Train all epochs; raises StopRequested after a checkpoint when a stop is asked for."""
-        self.bench.model.train()
+        self.bench.runs.train()
         try:
             while self.state.epoch < self.bench.recipe.epochs and not self.stopped_early:
                 self._train_epoch()

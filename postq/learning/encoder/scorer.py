@@ -11,6 +11,7 @@ from postq.contracts.scoring import DocumentFailure, ScoreBatch
 from postq.learning.bundle.bundle import Bundle
 from postq.learning.encoder.backbones import load_classifier
 from postq.learning.encoder.compute import torch_device
+from postq.learning.encoder.forward import runnable_form
 from postq.learning.encoder.inference import Logits, TokenBudget, document_logits
 from postq.learning.encoder.prefetch import prefetched
 from postq.learning.encoder.scoring_space import read_settings
@@ -44,7 +45,7 @@ class EncoderScorer:
         backbone = load_classifier(bundle.path, labels=bundle.labels)
         self._settings = read_settings(bundle.path)
         self._labels = bundle.labels
-        self._model = backbone.model.to(target)
+        self._runs = runnable_form(backbone.model.to(target)).eval()
         self._budget = TokenBudget(max(1, max_tokens_per_batch // batch_divisor))
         self._tokeniser = TextTokeniser(
             backbone.tokenizer,
@@ -80,7 +81,7 @@ class EncoderScorer:
             for failure in window.failures:
                 on_failure(failure)
             batches = document_logits(
-                self._model,
+                self._runs,
                 window.texts,
                 budget=self._budget,
                 pooling=self._settings.pooling,

@@ -63,6 +63,7 @@ def build_tiny_longformer(
         pad_token_id=1,
         eos_token_id=2,
         sep_token_id=2,
+        attention_probs_dropout_prob=0.0,
         initializer_range=0.05,
     )
     _save_random(config, folder, seed=seed)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from postq.contracts.document import Document
 from postq.learning.detectors import Detection
@@ -24,6 +25,7 @@ class TrainedEncoder:
         self,
         backbone: Backbone,
         *,
+        runs: nn.Module,
         labels: tuple[str, ...],
         settings: EncoderSettings,
         tokeniser: TextTokeniser,
@@ -37,7 +39,8 @@ class TrainedEncoder:
         self.history = [dict(entry) for entry in history]
         self.facts = dict(facts)
         self.detections = tuple(detections)
-        self.model = backbone.model.eval()
+        self.model = backbone.model
+        self._runs = runs
         self.tokenizer = backbone.tokenizer
         self._tokeniser = tokeniser
         self._budget = budget
@@ -66,7 +69,7 @@ class TrainedEncoder:
                 raise StopRequested
 
         batches = document_logits(
-            self.model,
+            self._runs,
             [texts[i] for i in readable],
             budget=self._budget,
             pooling=self.settings.pooling,

@@ -16,6 +16,7 @@ from postq.learning.data import TrainingData
 from postq.learning.encoder.backbones import Backbone, load_backbone
 from postq.learning.encoder.compute import library_versions, precision_name, torch_device
 from postq.learning.encoder.examples import build_examples, readable_only, tokenise
+from postq.learning.encoder.forward import runnable_form
 from postq.learning.encoder.head import start_at_prior
 from postq.learning.encoder.inference import TokenBudget
 from postq.learning.encoder.loop import TrainingLoop
@@ -84,6 +85,7 @@ def train_encoder(
         max_tokens=recipe.max_tokens,
         chunked=recipe.long_text.startswith("chunk"),
         extend=recipe.extend_positions,
+        attention_dropout=recipe.attention_dropout,
     )
     tokeniser = TextTokeniser(
         backbone.tokenizer,
@@ -176,6 +178,7 @@ def _workbench(
     optimizer = build_optimizer(backbone.model, recipe)
     return Workbench(
         model=backbone.model,
+        runs=runnable_form(backbone.model),
         optimizer=optimizer,
         scheduler=build_scheduler(optimizer, plan),
         loss=build_loss(recipe, splits.share, device=device),
@@ -229,6 +232,7 @@ def _finish(
     bench.optimizer.zero_grad(set_to_none=True)
     return TrainedEncoder(
         backbone,
+        runs=bench.runs.eval(),
         labels=data.labels,
         settings=settings,
         tokeniser=tokeniser,

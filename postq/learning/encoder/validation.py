@@ -28,11 +28,11 @@ def validate(
     bench: Workbench, examples: Examples, settings: EncoderSettings, *, budget: TokenBudget
 ) -> Validation:
     """Score the split in eval mode; draws no random numbers, so it leaves a resumed training unchanged."""
-    bench.model.eval()
+    bench.runs.eval()
     try:
         logits = _logits(bench, examples, settings, budget=budget)
     finally:
-        bench.model.train()
+        bench.runs.train()
     finite: NDArray[np.bool_] = np.asarray(np.isfinite(logits).all(axis=1))
     if not finite.any():
         raise LossNotFinite(
@@ -54,7 +54,7 @@ def _logits(
 
     logits = np.zeros(tuple(examples.targets.shape), dtype=np.float32)
     batches = document_logits(
-        bench.model, examples.texts, budget=budget, pooling=settings.pooling, before_batch=look_up
+        bench.runs, examples.texts, budget=budget, pooling=settings.pooling, before_batch=look_up
     )
     for indices, values in batches:
         logits[indices] = values

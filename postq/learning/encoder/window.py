@@ -75,7 +75,7 @@ def _backward(bench: Workbench, batch: Indices, *, window_documents: int) -> Ten
     """Add the batch's share of the window's mean gradient; (2, docs): optimised and plain losses."""
     texts = [bench.examples.texts[i] for i in batch]
     pieces = Batch(pieces=tuple(piece for text in texts for piece in text.pieces))
-    logits = forward_logits(bench.model, pieces)
+    logits = forward_logits(bench.runs, pieces)
     logits = pool_pieces(logits, [len(text.pieces) for text in texts], pooling=bench.pooling)
     targets = bench.examples.targets[torch.from_numpy(batch)].to(bench.device)
     losses = bench.loss(logits, targets).mean(dim=1)

@@ -40,6 +40,9 @@ class Workbench:
     """The moving parts of one training."""
 
     model: nn.Module
+    """Holds the weights, under the names they are saved by."""
+    runs: nn.Module
+    """The same weights in the form that is called."""
     optimizer: AdamW
     scheduler: LambdaLR
     loss: LossFunction
