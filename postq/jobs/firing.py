@@ -1,0 +1,165 @@
+"""Firing schedules: each due slot becomes one job, or one line saying why it did not, in one transaction."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import islice, takewhile
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+from sqlmodel import col
+
+from postq.contracts.specs import ClassifySpec, Requirements
+from postq.db import insert_if_absent, storable
+from postq.errors import PostqError
+from postq.jobs.cancel import cancel
+from postq.jobs.maintenance import Counts
+from postq.jobs.slots import newest_slot, next_slot, slots_after
+from postq.jobs.states import JOB_TERMINAL
+from postq.jobs.submit import submit
+from postq.models.job import Job
+from postq.models.schedule import Fire, MissedPolicy, OverlapPolicy, Schedule
+from postq.models.tables import fire as fire_table
+from postq.models.tables import schedule as table
+from postq.registry.corpora import resolve_corpus
+from postq.settings import Settings
+
+ON_TIME = timedelta(minutes=5)
+"""A slot fired later than this was missed."""
+SLOTS_AT_ONCE = 100
+"""Most slots of one schedule that one pass fires under the policy `all`; the next pass goes on."""
+
+
+def fire_due_schedules(session: Session, *, now: datetime, settings: Settings) -> Counts:
+    """Fire every schedule whose next slot has come. Any number of workers may do this at once: the unique
+    (schedule, slot) lets one of them win.
+    """
+    due = (
+        sa.select(Schedule)
+        .where(
+            col(Schedule.next_slot) <= now,
+            col(Schedule.paused).is_(False),
+            col(Schedule.removed_at).is_(None),
+        )
+        .order_by(col(Schedule.id))
+        .with_for_update(skip_locked=True)
+        .execution_options(populate_existing=True)
+    )
+    fired = 0
+    for found in session.scalars(due).all():
+        for slot, outcome in _due_slots(found, now):
+            fired += _fire_slot(session, found, slot, outcome, now=now, settings=settings)
+    return Counts(changed=fired)
+
+
+def submit_fire(
+    session: Session,
+    of: Schedule,
+    *,
+    slot: datetime,
+    now: datetime,
+    settings: Settings,
+    outcome: str = "manual",
+    after_job_id: int | None = None,
+) -> Fire:
+    """Record the fire and submit its job: score what has no prediction yet.
+
+    Raises what resolving the corpus and submitting raise.
+    """
+    spec = ClassifySpec(corpus_id=_corpus_id(session, of), bundle=of.bundle, only_new=True)
+    made = submit(
+        session,
+        spec,
+        now=now,
+        settings=settings,
+        requirements=Requirements.model_validate({"device_kind": of.device_kind}),
+        after_job_id=after_job_id,
+        after_any=after_job_id is not None,
+        schedule_id=of.id,
+    )
+    row = {"schedule_id": of.id, "slot": slot, "job_id": made.job_id, "outcome": outcome, "fired_at": now}
+    fire_id = insert_if_absent(session, fire_table, row)
+    if fire_id is None:
+        session.execute(sa.update(fire_table).where(*_slot_of(of, slot)).values(job_id=made.job_id))
+    return session.scalars(
+        sa.select(Fire).where(col(Fire.schedule_id) == of.id, col(Fire.slot) == slot)
+    ).one()
+
+
+def _due_slots(of: Schedule, now: datetime) -> Iterator[tuple[datetime, str]]:
+    """Slots to deal with in this pass, ascending, each with the outcome it gets if all goes well."""
+    first = of.next_slot
+    if first is None:
+        return
+    if of.missed is MissedPolicy.ALL:
+        yield first, "fired"
+        later = takewhile(lambda slot: slot <= now, slots_after(of.cron, of.timezone, first))
+        for slot in islice(later, SLOTS_AT_ONCE - 1):
+            yield slot, "fired"
+        return
+    newest = newest_slot(of.cron, of.timezone, first=first, now=now)
+    missed = now - newest > ON_TIME
+    if of.missed is MissedPolicy.SKIP:
+        if missed:
+            yield newest, "skipped: missed"
+            return
+        if first < newest:
+            yield first, "skipped: missed"
+    yield newest, "fired"
+
+
+def _fire_slot(
+    session: Session, of: Schedule, slot: datetime, outcome: str, *, now: datetime, settings: Settings
+) -> int:
+    row = {"schedule_id": of.id, "slot": slot, "outcome": outcome, "fired_at": now}
+    won = insert_if_absent(session, fire_table, row) is not None
+    if won and outcome == "fired":
+        outcome = _try_to_submit(session, of, slot, now=now, settings=settings)
+        session.execute(sa.update(fire_table).where(*_slot_of(of, slot)).values(outcome=outcome))
+    _advance(session, of, slot, now=now)
+    return int(won and outcome.startswith("fired"))
+
+
+def _try_to_submit(
+    session: Session, of: Schedule, slot: datetime, *, now: datetime, settings: Settings
+) -> str:
+    before = _unfinished_job(session, of)
+    if before is not None and of.overlap is OverlapPolicy.SKIP:
+        return f"skipped: overlap with job {before}"
+    try:
+        with session.begin_nested():
+            if before is not None and of.overlap is OverlapPolicy.CANCEL_OLD:
+                cancel(session, before, now=now, settings=settings, reason=f"schedule {of.name} fired again")
+            submit_fire(session, of, slot=slot, now=now, settings=settings, after_job_id=before)
+    except PostqError as exc:
+        return storable(f"failed: {exc.message} {exc.hint}")
+    return "fired"
+
+
+def _advance(session: Session, of: Schedule, slot: datetime, *, now: datetime) -> None:
+    """Move the schedule past the slot; without the policy `all`, past everything up to now."""
+    past = slot if of.missed is MissedPolicy.ALL else max(slot, now)
+    session.execute(
+        sa.update(table)
+        .where(table.c.id == of.id, table.c.next_slot <= slot)
+        .values(next_slot=next_slot(of.cron, of.timezone, past))
+    )
+
+
+def _corpus_id(session: Session, of: Schedule) -> int:
+    corpus_id = resolve_corpus(session, of.corpus).id
+    if corpus_id is None:
+        raise RuntimeError("a stored corpus has a number")
+    return corpus_id
+
+
+def _unfinished_job(session: Session, of: Schedule) -> int | None:
+    return session.scalar(
+        sa.select(col(Job.id))
+        .where(col(Job.schedule_id) == of.id, col(Job.state).not_in(JOB_TERMINAL))
+        .order_by(col(Job.id).desc())
+        .limit(1)
+    )
+
+
+def _slot_of(of: Schedule, slot: datetime) -> tuple[sa.ColumnElement[bool], ...]:
+    return fire_table.c.schedule_id == of.id, fire_table.c.slot == slot
