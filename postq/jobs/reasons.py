@@ -1,0 +1,87 @@
+"""Why a job is in its state, said in one sentence from rows read a moment ago."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from postq.jobs.states import JOB_TERMINAL
+from postq.models.job import Job, JobState
+from postq.models.shard import ShardState
+from postq.models.worker import Worker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardFacts:
+    """The shards of one job in one state, summed up."""
+
+    count: int
+    claimable: int
+    """Those whose `not_before` is past, or that have none."""
+    next_at: datetime | None
+    """Earliest `not_before`."""
+    progress_done: int
+
+
+def reason_of(
+    found: Job,
+    shards: Mapping[ShardState, ShardFacts],
+    *,
+    workers: Sequence[Worker],
+    before: JobState | None,
+    failure: str | None,
+    now: datetime,
+) -> str:
+    """The sentence; `before` is the state of the job it waits for, `failure` what the latest failure said."""
+    if found.state in JOB_TERMINAL:
+        return found.reason
+    leased = shards[ShardState.LEASED].count if ShardState.LEASED in shards else 0
+    if found.cancel_requested_at is not None:
+        return f"is being cancelled: waits for {_count(leased, 'running shard')} to stop"
+    if found.state is JobState.BLOCKED:
+        return f"waits for job {found.after_job_id} ({before or 'gone'})"
+    if leased:
+        return f"{_count(leased, 'shard')} running, {_waiting(shards)} waiting"
+    return _waits(found, shards.get(ShardState.READY), workers=workers, failure=failure, now=now)
+
+
+def _waits(
+    found: Job, ready: ShardFacts | None, *, workers: Sequence[Worker], failure: str | None, now: datetime
+) -> str:
+    if ready is None:
+        return found.reason
+    if ready.claimable == 0 and ready.next_at is not None:
+        seconds = max(0, round((ready.next_at - now).total_seconds()))
+        return f"tries again in {seconds} s after: {failure or 'a failure'}"
+    need = describe_need(found.device_kind, found.memory_bytes)
+    if not workers:
+        return f"waits for {need}: no worker is running"
+    fitting = [one for one in workers if fits(one, found.device_kind, found.memory_bytes)]
+    if not fitting:
+        return f"waits for {need}: none of the {_count(len(workers), 'live worker')} fits"
+    if all(one.state == "busy" for one in fitting):
+        return f"waits for {need}: {_count(len(fitting), 'worker')} that fit {_are(len(fitting))} busy"
+    return f"waits for {need}: about to be claimed"
+
+
+def fits(one: Worker, device_kind: str, memory_bytes: int) -> bool:
+    """Whether a job with these needs could run on this worker."""
+    return device_kind in ("any", one.device_kind) and memory_bytes <= one.memory_bytes
+
+
+def describe_need(device_kind: str, memory_bytes: int) -> str:
+    """`a worker`, or `a cuda worker with 20 GB`."""
+    kind = "" if device_kind == "any" else f"{device_kind} "
+    memory = f" with {memory_bytes / 1e9:.3g} GB" if memory_bytes else ""
+    return f"a {kind}worker{memory}"
+
+
+def _waiting(shards: Mapping[ShardState, ShardFacts]) -> int:
+    return shards[ShardState.READY].count if ShardState.READY in shards else 0
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
