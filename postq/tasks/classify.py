@@ -1,18 +1,29 @@
 """Classification: score the documents of one shard, then store what came out of it."""
 
 from collections.abc import Iterable
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sqlalchemy.orm import Session
 
 from postq.contracts.document import Document
 from postq.contracts.runner import BundleOnDisk, RunRequest
 from postq.contracts.specs import ClassifySpec
 from postq.crash_points import CrashPoint, reach
-from postq.errors import BundleUnusable
+from postq.errors import BundleUnusable, DigestMismatch
+from postq.jobs.commit import StoredCounts
+from postq.jobs.leases import Lease
 from postq.learning.hooks import Hooks
-from postq.learning.scoring import Scorer
+from postq.models.bundle import BundleRow
+from postq.predictions.write import content_hashes, write_predictions, write_quarantine
 from postq.tasks.requested import requested_documents, requested_rows
 from postq.tasks.resident import Resident
-from postq.tasks.results import ResultWriter
+from postq.tasks.results import SCORES_FILE, ResultWriter, read_quarantine, read_scores
+
+if TYPE_CHECKING:
+    from postq.learning.bundle.bundle import Bundle
+    from postq.learning.scoring import Scorer
 
 
 def run(request: RunRequest, spec: ClassifySpec, *, hooks: Hooks, resident: Resident) -> dict[str, Any]:
@@ -24,16 +35,53 @@ def run(request: RunRequest, spec: ClassifySpec, *, hooks: Hooks, resident: Resi
         max_tokens_per_batch=spec.max_tokens_per_batch,
         batch_divisor=request.batch_divisor,
     )
+    check_fingerprint(request, bundle)
     hooks.progress("loading", 1, 1, {})
     documents = requested_documents(request, view=bundle.recipe.text)
     with ResultWriter(request.output, labels=bundle.labels) as writer:
         score_into(writer, scorer, documents, total=len(requested_rows(request)), hooks=hooks)
         reach(CrashPoint.BEFORE_RESULT)
-    return {"predicted": writer.predicted, "quarantined": writer.quarantined}
+    return {"thresholds": bundle.thresholds.values.tolist()}
+
+
+def store(session: Session, lease: Lease, result: dict[str, Any], *, folder: Path) -> StoredCounts:
+    """Write predictions and quarantined documents, in the transaction that holds the fence.
+
+    No score file means that no row was left to score: others had done them all.
+    """
+    if not (folder / SCORES_FILE).exists():
+        return StoredCounts()
+    return store_scores(session, lease, folder=folder, thresholds=result["thresholds"])
+
+
+def store_scores(session: Session, lease: Lease, *, folder: Path, thresholds: list[float]) -> StoredCounts:
+    """Bulk-write the result files of an attempt; `thresholds` are in the bundle's label order."""
+    assert lease.bundle_id is not None
+    assert lease.fingerprint is not None
+    bundle = session.get_one(BundleRow, lease.bundle_id)
+    hashes = content_hashes(
+        session, corpus_id=lease.corpus_id, start_row=lease.start_row, stop_row=lease.stop_row
+    )
+    predicted = write_predictions(
+        session,
+        job_id=lease.job_id,
+        attempt_id=lease.attempt_id,
+        bundle_id=lease.bundle_id,
+        fingerprint=lease.fingerprint,
+        labels=bundle.labels,
+        thresholds=np.array(thresholds, dtype=np.float64),
+        batches=read_scores(folder),
+        document_hashes=hashes,
+    )
+    failures = read_quarantine(folder)
+    quarantined = write_quarantine(
+        session, job_id=lease.job_id, attempt_id=lease.attempt_id, failures=failures
+    )
+    return StoredCounts(predicted=predicted, quarantined=quarantined)
 
 
 def score_into(
-    writer: ResultWriter, scorer: Scorer, documents: Iterable[Document], *, total: int, hooks: Hooks
+    writer: ResultWriter, scorer: "Scorer", documents: Iterable[Document], *, total: int, hooks: Hooks
 ) -> None:
     """Score a stream of documents into the result files, telling how far it is of `total`."""
     hooks.progress("scoring", 0, total, {})
@@ -48,3 +96,14 @@ def bundle_of(request: RunRequest) -> BundleOnDisk:
     if request.bundle is None:
         raise BundleUnusable("The job names no bundle.", hint="Submit it again with --bundle.")
     return request.bundle
+
+
+def check_fingerprint(request: RunRequest, bundle: "Bundle") -> None:
+    """Raise DigestMismatch unless the loaded bundle is the one the job's predictions are promised from."""
+    from postq.learning.bundle.bundle import fingerprint
+
+    if fingerprint(bundle).hex() != request.extra.get("fingerprint"):
+        raise DigestMismatch(
+            f"The bundle at {bundle.path} would not give the predictions this job is pinned to.",
+            hint="This postq scores in another way than the one that planned the job: submit it again.",
+        )

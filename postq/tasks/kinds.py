@@ -1,9 +1,15 @@
-"""The one table from a kind of job to the code that runs it; each kind is imported when it is needed."""
+"""The one table from a kind of job to the code that runs it and stores what it brought."""
 
+from datetime import datetime
+from pathlib import Path
 from typing import Any
+
+from sqlalchemy.orm import Session
 
 from postq.contracts.runner import RunRequest
 from postq.contracts.specs import JobKind
+from postq.jobs.commit import StoredCounts
+from postq.jobs.leases import Lease
 from postq.learning.hooks import Hooks
 from postq.tasks.resident import Resident
 
@@ -24,3 +30,23 @@ def run(request: RunRequest, *, hooks: Hooks, resident: Resident) -> dict[str, A
     from postq.tasks import classify
 
     return classify.run(request, request.spec, hooks=hooks, resident=resident)
+
+
+def store(
+    session: Session, lease: Lease, result: dict[str, Any], *, folder: Path, home: Path, now: datetime
+) -> StoredCounts:
+    """Write what an attempt brought, in the supervisor, inside the fenced transaction of the commit.
+
+    `folder` holds the attempt's result files. Running it again after a rollback does the same again.
+    """
+    if lease.kind is JobKind.TRAIN:
+        from postq.tasks import train
+
+        return train.store(session, lease, result, folder=folder, home=home, now=now)
+    if lease.kind is JobKind.EVALUATE:
+        from postq.tasks import evaluate
+
+        return evaluate.store(session, lease, result, folder=folder)
+    from postq.tasks import classify
+
+    return classify.store(session, lease, result, folder=folder)

@@ -162,5 +162,5 @@ def _tell_left_out(
         hooks.note(
             "detector.leak",
             f"{parts} documents were left out: the official validation or test split holds the same text.",
-            dict(left_out),
+            {str(name): count for name, count in left_out.items()},
         )

@@ -1,0 +1,150 @@
+"""The loop that does all the work of a worker: claim, see through, again, until nothing fits; then wait."""
+
+import threading
+from collections.abc import Callable
+
+import structlog
+
+from postq.contracts.device import Device
+from postq.db import Database, database_now
+from postq.jobs.claims import anything_ready, claim
+from postq.jobs.leases import Lease
+from postq.settings import Settings
+from postq.worker.backoff import Backoff, jittered
+from postq.worker.outages import is_outage
+
+BROKER_POLL_FACTOR = 5.0
+"""With a broker, polling is only the net under lost nudges, so it is this much rarer."""
+
+_log = structlog.get_logger()
+
+
+class Dispatcher:
+    """Claims shards and has them seen through, one at a time, until it is told to drain."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        settings: Settings,
+        worker_id: str,
+        device: Device,
+        loaded: Callable[[], str],
+        see_through: Callable[[Lease], None],
+        while_idle: Callable[[], None],
+        on_change: Callable[[], None],
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._worker_id = worker_id
+        self._device = device
+        self._loaded = loaded
+        self._see_through = see_through
+        self._while_idle = while_idle
+        self._on_change = on_change
+        self._changed = threading.Condition()
+        self._wanted = 0  # how many times somebody asked to look for work
+        self._looked = 0  # up to which of these nothing was left to claim
+        self._drain = threading.Event()
+        self._backoff = Backoff()
+        self.shard_id: int | None = None
+
+    @property
+    def draining(self) -> bool:
+        """True once the worker was asked to end."""
+        return self._drain.is_set()
+
+    def drain(self) -> None:
+        """Take no more work and end the one in hand in good order."""
+        self._drain.set()
+        with self._changed:
+            self._changed.notify_all()
+        self._on_change()
+
+    def look_again(self) -> None:
+        """Look for work soon: something changed."""
+        with self._changed:
+            self._wanted += 1
+            self._changed.notify_all()
+
+    def nudged(self) -> None:
+        """Look for work, and return when nothing is left to claim.
+
+        Returning late is on purpose: while a worker is busy it does not swallow the next nudge, which
+        stays in the broker for another worker.
+        """
+        with self._changed:
+            self._wanted += 1
+            mine = self._wanted
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._looked >= mine or self.draining)
+
+    def run(self) -> None:
+        """Work until drained. No failure of the database, of a job or of our own code ends this loop."""
+        while not self.draining:
+            try:
+                self._work_until_idle()
+                self._backoff.reset()
+            except Exception as exc:
+                self._pause_after(exc)
+                continue
+            self._wait_for_work()
+        with self._changed:
+            self._changed.notify_all()
+
+    def _work_until_idle(self) -> None:
+        while not self.draining:
+            with self._changed:
+                wanted = self._wanted
+            lease = self._claim()
+            if lease is None:
+                self._nothing_left(wanted)
+                return
+            self._work_on(lease)
+
+    def _claim(self) -> Lease | None:
+        with self._database.reading() as session:  # a look without locks, since most polls find nothing
+            if not anything_ready(session, device=self._device, now=database_now(session)):
+                return None
+        with self._database.transaction() as session:
+            return claim(
+                session,
+                worker_id=self._worker_id,
+                device=self._device,
+                sticky=self._loaded(),
+                now=database_now(session),
+                lease_seconds=self._settings.lease_seconds,
+            )
+
+    def _work_on(self, lease: Lease) -> None:
+        self._show(lease.shard_id)
+        try:
+            self._see_through(lease)
+        finally:
+            self._show(None)
+
+    def _show(self, shard_id: int | None) -> None:
+        self.shard_id = shard_id
+        self._on_change()
+
+    def _nothing_left(self, wanted: int) -> None:
+        with self._changed:
+            self._looked = wanted
+            self._changed.notify_all()
+
+    def _wait_for_work(self) -> None:
+        self._while_idle()
+        factor = 1.0 if self._settings.embedded_broker else BROKER_POLL_FACTOR
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._wanted > self._looked or self.draining,
+                timeout=jittered(self._settings.poll_seconds * factor),
+            )
+
+    def _pause_after(self, exc: Exception) -> None:
+        seconds = self._backoff.next_seconds()
+        if is_outage(exc):
+            _log.warning("The database is away; looking again soon.", reason=str(exc), seconds=seconds)
+        else:
+            _log.error("The dispatcher met an error and goes on.", exc_info=exc, seconds=seconds)
+        self._drain.wait(seconds)

@@ -1,0 +1,64 @@
+"""Where an attempt's files lie: one folder per token, so that a fenced attempt disturbs no other."""
+
+import shutil
+from pathlib import Path
+
+from postq.jobs.leases import Lease
+
+
+class Folders:
+    """The folders of attempts and checkpoints below one home."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+
+    def output(self, lease: Lease) -> Path:
+        """Result files of this attempt."""
+        return self._shard(lease) / f"token-{lease.token}"
+
+    def checkpoints(self, lease: Lease) -> Path:
+        """Checkpoints this attempt writes."""
+        return self._job(lease) / f"token-{lease.token}"
+
+    def prepare(self, lease: Lease) -> None:
+        """Make the attempt's folders, empty, and drop the results of attempts before it."""
+        shutil.rmtree(self._shard(lease), ignore_errors=True)
+        self.output(lease).mkdir(parents=True, mode=0o750)
+        self.checkpoints(lease).mkdir(parents=True, exist_ok=True, mode=0o750)
+
+    def drop_output(self, lease: Lease) -> None:
+        """The attempt is over: its result is in the database, or of no use."""
+        shutil.rmtree(self.output(lease), ignore_errors=True)
+        _remove_empty(self._shard(lease))
+        _remove_empty(self.checkpoints(lease))
+        _remove_empty(self._job(lease))
+
+    def drop_checkpoints(self, lease: Lease) -> None:
+        """The training is done: nothing will be resumed."""
+        shutil.rmtree(self._job(lease), ignore_errors=True)
+
+    def drop_superseded_checkpoints(self, lease: Lease) -> None:
+        """A checkpoint of this attempt is registered: those of earlier ones will not be asked for again."""
+        for folder in self._job(lease).glob("token-*"):
+            if _token_of(folder) < lease.token:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def relative(self, path: Path) -> str:
+        """`path` as the database stores it: machines may mount home at different places."""
+        return path.relative_to(self.home).as_posix()
+
+    def _shard(self, lease: Lease) -> Path:
+        return self.home / "attempts" / f"shard-{lease.shard_id}"
+
+    def _job(self, lease: Lease) -> Path:
+        return self.home / "checkpoints" / f"job-{lease.job_id}"
+
+
+def _token_of(folder: Path) -> int:
+    number = folder.name.removeprefix("token-")
+    return int(number) if number.isdigit() else 0
+
+
+def _remove_empty(folder: Path) -> None:
+    if folder.is_dir() and not any(folder.iterdir()):
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,72 @@
+"""What every worker does for all: the engine's maintenance acts, and clearing out files of ended attempts."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import structlog
+
+from postq.db import Database, database_now
+from postq.jobs.reconcile import ACTS, Act, ended_attempts
+from postq.nudges import nudge
+from postq.registry.corpora import prune_snapshots
+from postq.settings import Settings
+
+KEEP_LOGS_SECONDS = 14 * 24 * 3600.0
+
+_log = structlog.get_logger()
+
+
+class Maintenance:
+    """One pass of maintenance. Any number of workers may run it at any time: each act is conditional."""
+
+    def __init__(self, *, database: Database, settings: Settings, on_change: Callable[[], None]) -> None:
+        self._database = database
+        self._settings = settings
+        self._on_change = on_change
+
+    def run_once(self) -> None:
+        """Every act in a transaction of its own, so that a failing one does not undo the others.
+
+        An act that fails is raised again once the others had their turn.
+        """
+        failure: Exception | None = None
+        for name, act in ACTS.items():
+            try:
+                self._run_act(name, act)
+            except Exception as exc:  # the next acts are independent of this one
+                failure = exc
+        if failure is not None:
+            raise failure
+        self._clear_out()
+
+    def _run_act(self, name: str, act: Act) -> None:
+        with self._database.transaction() as session:
+            counts = act(session, now=database_now(session), settings=self._settings)
+        if counts.changed:
+            _log.info("Maintenance changed something.", act=name, changed=counts.changed)
+            self._on_change()
+        for kind in counts.device_kinds:
+            nudge(self._settings, device_kind=kind)
+
+    def _clear_out(self) -> None:
+        folders = dict(_attempt_folders(self._settings.home))
+        if folders:
+            with self._database.reading() as session:
+                ended = ended_attempts(session, folders)
+            for pair in ended:
+                shutil.rmtree(folders[pair], ignore_errors=True)
+        with self._database.reading() as session:
+            prune_snapshots(session, home=self._settings.home, now=database_now(session))
+        for log in (self._settings.home / "logs").glob("runner-*.log"):
+            if time.time() - log.stat().st_mtime > KEEP_LOGS_SECONDS:
+                log.unlink(missing_ok=True)
+
+
+def _attempt_folders(home: Path) -> Iterator[tuple[tuple[int, int], Path]]:
+    """((shard, token), folder) of every attempt that has files."""
+    for folder in (home / "attempts").glob("shard-*/token-*"):
+        shard, token = folder.parent.name.removeprefix("shard-"), folder.name.removeprefix("token-")
+        if shard.isdigit() and token.isdigit():
+            yield (int(shard), int(token)), folder

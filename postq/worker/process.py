@@ -1,0 +1,134 @@
+"""One worker process: its parts, how they start, and how they end in good order."""
+
+import os
+import signal
+import socket
+import threading
+import uuid
+from types import FrameType
+
+import structlog
+from sqlalchemy.orm import Session
+
+import postq
+from postq.contracts.device import Device
+from postq.db import database_now, open_database
+from postq.jobs.workers import heartbeat, live_workers, mark_stopped, register_worker
+from postq.migrations import ensure_schema
+from postq.settings import Settings
+from postq.worker.dispatcher import Dispatcher
+from postq.worker.environment import share_of_cores
+from postq.worker.listener import Listener
+from postq.worker.maintenance import Maintenance
+from postq.worker.rounds import Rounds
+from postq.worker.runner_slot import RunnerSlot
+from postq.worker.supervisor import Supervisor
+
+_log = structlog.get_logger()
+
+
+class WorkerProcess:
+    """The parts of one worker; `run` blocks until SIGTERM or SIGINT and the drain that follows."""
+
+    def __init__(self, settings: Settings, device: Device) -> None:
+        self._settings = settings
+        self._device = device
+        self._id = uuid.uuid4().hex
+        self._hostname = socket.gethostname()
+        self._database = open_database(settings)
+        log = settings.home / "logs" / f"runner-{device.label.replace(':', '')}-{os.getpid()}.log"
+        self._slot = RunnerSlot(device=device, log=log, threads=self._threads)
+        supervisor = Supervisor(
+            database=self._database,
+            settings=settings,
+            device=device,
+            slot=self._slot,
+            draining=lambda: self._dispatcher.draining,
+        )
+        self._dispatcher = Dispatcher(
+            database=self._database,
+            settings=settings,
+            worker_id=self._id,
+            device=device,
+            loaded=lambda: self._slot.loaded,
+            see_through=supervisor.see_through,
+            while_idle=self._slot.look_after,
+            on_change=self._tell_state,
+        )
+        maintenance = Maintenance(
+            database=self._database, settings=settings, on_change=self._dispatcher.look_again
+        )
+        every = settings.reconcile_seconds
+        self._heartbeat = Rounds("heartbeat", self._beat, every_seconds=every)
+        self._maintenance = Rounds("maintenance", maintenance.run_once, every_seconds=every)
+        self._listener = Listener(
+            settings, device_kind=device.kind, worker_id=self._id, on_nudge=self._dispatcher.nudged
+        )
+
+    def run(self) -> None:
+        """Work until told to stop. Raises DatabaseUnavailable or SchemaMismatch only before the work begins."""
+        ensure_schema(self._database)
+        with self._database.transaction() as session:
+            self._register(session)
+        self._catch_signals()
+        _log.info("The worker is ready.", worker=self._id, device=self._device.label, pid=os.getpid())
+        # A thread of its own, since the kernel ends a runner with the thread that started it and this one
+        # must stay free for signals.
+        work = threading.Thread(target=self._dispatcher.run, name="dispatcher")
+        for part in (work, self._heartbeat, self._maintenance, self._listener):
+            part.start()
+        work.join()
+        self._say_goodbye()
+
+    def _register(self, session: Session) -> None:
+        register_worker(
+            session,
+            worker_id=self._id,
+            hostname=self._hostname,
+            pid=os.getpid(),
+            device=self._device,
+            version=postq.__version__,
+            now=database_now(session),
+        )
+
+    def _catch_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        """The first signal drains; a second one ends at once, and the runner with us."""
+        del frame
+        if self._dispatcher.draining:
+            os._exit(128 + number)
+        self._dispatcher.drain()
+
+    def _say_goodbye(self) -> None:
+        _log.info("The worker ends.", worker=self._id, dropped_messages=self._listener.gate.dropped)
+        for part in (self._listener, self._heartbeat, self._maintenance):
+            part.stop()
+        self._slot.retire()
+        try:
+            with self._database.transaction() as session:
+                mark_stopped(session, self._id, now=database_now(session))
+        except Exception:  # its silence will be noticed
+            _log.warning("The worker could not say goodbye to the database.", exc_info=True)
+        self._database.dispose()
+
+    def _beat(self) -> None:
+        """A sign of life; after a prune the worker is entered anew."""
+        shard_id = self._dispatcher.shard_id
+        state = "draining" if self._dispatcher.draining else "idle" if shard_id is None else "busy"
+        with self._database.transaction() as session:
+            now = database_now(session)
+            if not heartbeat(session, self._id, state=state, shard_id=shard_id, now=now):
+                self._register(session)
+
+    def _tell_state(self) -> None:
+        self._heartbeat.wake()
+
+    def _threads(self) -> int:
+        """This worker's share of the machine's cores, by how many workers live on it now."""
+        with self._database.reading() as session:
+            live = live_workers(session, now=database_now(session), settings=self._settings)
+        here = sum(worker.hostname == self._hostname for worker in live)
+        return share_of_cores(workers_here=here, cpu_threads=self._settings.cpu_threads)

@@ -1,0 +1,185 @@
+"""One attempt from lease to last word: hand it to the runner, watch it, store or book what became of it."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from sqlalchemy.orm import Session
+
+from postq.contracts.device import Device
+from postq.contracts.failure import FailureClass
+from postq.contracts.runner import Failed, Finished, Stopped
+from postq.contracts.specs import JobKind
+from postq.crash_points import CrashPoint, reach
+from postq.db import Database, database_now
+from postq.jobs.commit import StoredCounts, commit
+from postq.jobs.leases import Lease, release
+from postq.jobs.retries import Action, fail_attempt
+from postq.nudges import nudge
+from postq.settings import Settings
+from postq.tasks import kinds
+from postq.worker.backoff import Backoff
+from postq.worker.failures import failed, failure_class
+from postq.worker.folders import Folders
+from postq.worker.outages import is_outage
+from postq.worker.requests import make_request
+from postq.worker.runner_slot import RunnerSlot
+from postq.worker.watch import Ending, LeaseLost, Watch
+
+_log = structlog.get_logger()
+
+
+class Supervisor:
+    """Sees attempts through on one device; keeps no state of a job but in the database."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        settings: Settings,
+        device: Device,
+        slot: RunnerSlot,
+        draining: Callable[[], bool],
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._device = device
+        self._slot = slot
+        self._draining = draining
+        self._folders = Folders(settings.home)
+
+    def see_through(self, lease: Lease) -> None:
+        """Work on a claimed shard until its attempt ended and the database knows, or the lease is lost."""
+        reach(CrashPoint.AFTER_CLAIM)
+        log = _log.bind(job=lease.job_id, shard=lease.shard_id, fence=lease.token)
+        log.info("A shard was claimed.", kind=lease.kind.value, attempt=lease.attempts + 1)
+        ending = self._run(lease)
+        log.info("The attempt ended.", ending=type(ending).__name__)
+        self._settle(lease, ending)
+        self._folders.drop_output(lease)
+        self._keep_or_end_runner(lease, ending)
+
+    def _run(self, lease: Lease) -> Ending:
+        """The attempt itself. An error on our own side fails it like one of the runner's."""
+        try:
+            self._folders.prepare(lease)
+            with self._database.reading() as session:
+                request = make_request(session, lease, device=self._device, folders=self._folders)
+            if request.rows == ():
+                return Finished()
+            runner = self._slot.begin(request)
+            return Watch(
+                runner,
+                lease,
+                database=self._database,
+                settings=self._settings,
+                folders=self._folders,
+                draining=self._draining,
+            ).until_end()
+        except Exception as exc:
+            _log.warning("The attempt failed in the supervisor.", exc_info=True)
+            self._slot.discard()
+            return LeaseLost(reason="the database is away") if is_outage(exc) else failed(exc)
+
+    def _settle(self, lease: Lease, ending: Ending) -> None:
+        if isinstance(ending, Finished):
+            self._commit(lease, ending)
+        elif isinstance(ending, Stopped):
+            reason = "worker drains" if self._draining() else "asked to stop"
+            self._insist(lambda session: self._release(session, lease, reason))
+        elif isinstance(ending, Failed):
+            self._fail(lease, ending)
+
+    def _commit(self, lease: Lease, ending: Finished) -> None:
+        reach(CrashPoint.BEFORE_COMMIT)
+        try:
+            won = self._insist(lambda session: self._store(session, lease, ending.result))
+        except Exception as exc:
+            _log.warning("The result could not be stored.", exc_info=True)
+            self._fail(lease, _not_stored(exc))
+            return
+        reach(CrashPoint.AFTER_COMMIT)
+        if won:
+            self._nudge_others()
+            if lease.kind is JobKind.TRAIN:
+                self._folders.drop_checkpoints(lease)
+        else:
+            _log.warning("The result came too late: the lease was lost.", shard=lease.shard_id)
+
+    def _store(self, session: Session, lease: Lease, result: dict[str, Any]) -> bool:
+        now = database_now(session)
+        output = self._folders.output(lease)
+
+        def store(session: Session, lease: Lease) -> StoredCounts:
+            counts = kinds.store(session, lease, result, folder=output, home=self._settings.home, now=now)
+            reach(CrashPoint.INSIDE_COMMIT)
+            return counts
+
+        return commit(session, lease, now=now, settings=self._settings, store=store)
+
+    def _fail(self, lease: Lease, ending: Failed) -> None:
+        outcome = self._insist(lambda session: self._book_failure(session, lease, ending))
+        if outcome is not None:
+            _log.warning(
+                ending.message, shard=lease.shard_id, failure=ending.failure.value, followed_by=outcome.value
+            )
+            self._nudge_others()
+
+    def _book_failure(self, session: Session, lease: Lease, ending: Failed) -> Action:
+        outcome = fail_attempt(
+            session,
+            lease,
+            failure=ending.failure,
+            message=ending.message,
+            hint=ending.hint,
+            now=database_now(session),
+            settings=self._settings,
+        )
+        return outcome.action
+
+    def _release(self, session: Session, lease: Lease, reason: str) -> bool:
+        now = database_now(session)
+        return release(session, lease, now=now, settings=self._settings, reason=reason)
+
+    def _insist(self, verb: Callable[[Session], Any]) -> Any:
+        """Run `verb` in a transaction, again and again while the database is away.
+
+        Repeating is safe: every verb is fenced, so one whose answer was lost does nothing the second time.
+        A finished result is worth waiting for, however long: without the database there is no other work.
+        Only a drain gives up after its grace, with None; the lease runs out then and another takes over.
+        """
+        backoff = Backoff()
+        began = time.monotonic()
+        while True:
+            try:
+                with self._database.transaction() as session:
+                    return verb(session)
+            except Exception as exc:
+                if not is_outage(exc):
+                    raise
+                if self._draining() and time.monotonic() - began > self._settings.drain_seconds:
+                    _log.error("The database is away; the attempt is given up.", reason=str(exc))
+                    return None
+                _log.warning("The database is away; trying again.", reason=str(exc))
+                time.sleep(backoff.next_seconds())
+
+    def _nudge_others(self) -> None:
+        """What this transaction made ready (dependents, halves of a split) may fit any worker."""
+        nudge(self._settings, device_kind="any")
+
+    def _keep_or_end_runner(self, lease: Lease, ending: Ending) -> None:
+        """Keep a runner only after a clean end of work that loads a model others may want."""
+        if isinstance(ending, Finished | Stopped) and lease.kind is not JobKind.TRAIN:
+            return
+        if isinstance(ending, Finished | Stopped):
+            self._slot.retire()
+        else:
+            self._slot.discard()
+
+
+def _not_stored(exc: Exception) -> Failed:
+    """A result that cannot be stored is the attempt's failure, tried again: its input is not at fault."""
+    told = failed(exc)
+    full = failure_class(exc) is FailureClass.DISK_FULL
+    return told.model_copy(update={"failure": FailureClass.DISK_FULL if full else FailureClass.ERROR})
