@@ -1,0 +1,104 @@
+"""The application: global flags, every command in its panel, and the one entry point `main`."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from postq import __version__
+from postq.cli import bundles, corpus, database, options, predictions, schedule
+from postq.cli.cancel import cancel
+from postq.cli.classify_corpus import classify_corpus
+from postq.cli.command import attach
+from postq.cli.doctor import doctor
+from postq.cli.events import events
+from postq.cli.failing import FailingClearly
+from postq.cli.invocation import Invocation
+from postq.cli.retry import retry
+from postq.cli.status import status
+from postq.cli.submit_eval import submit_eval
+from postq.cli.submit_train import submit_train
+from postq.cli.up import up
+from postq.cli.worker import worker
+
+SUBMIT = "Submit a job"
+FOLLOW = "Follow and steer jobs"
+STORE = "Corpora, bundles, predictions"
+RUN = "Run and look after postq"
+
+app = typer.Typer(
+    name="postq",
+    cls=FailingClearly,
+    help="Durable batch jobs for multi-label classification of long legal documents.",
+    epilog="New here? `postq doctor`, `postq corpus add`, `postq submit-train`, `postq up`.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001  (Typer calls it with the flag's value)
+    if wanted:
+        sys.stdout.write(f"postq {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def remember(
+    ctx: typer.Context,
+    *,
+    home: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="Where postq keeps its files.", show_default=False)
+    ] = None,
+    database_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="SQL database. A password is safer in POSTQ_DATABASE_URL than here.",
+            show_default=False,
+        ),
+    ] = None,
+    broker_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Broker for nudges: memory://, redis://, amqp://.", show_default=False
+        ),
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Settings file instead of ./postq.toml.", show_default=False),
+    ] = None,
+    verbose: Annotated[
+        bool, options.switch("--verbose", "-v", help="Show log lines and the tracebacks of errors.")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", metavar="", callback=_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Remember the global flags for whichever command follows."""
+    del version
+    given = {"home": home, "database_url": database_url, "broker_url": broker_url}
+    ctx.obj = Invocation(
+        flags={name: value for name, value in given.items() if value is not None},
+        config=config,
+        verbose=verbose,
+    )
+
+
+attach(app, submit_train, submit_eval, classify_corpus, panel=SUBMIT)
+app.add_typer(schedule.app, name="schedule", rich_help_panel=SUBMIT)
+attach(app, status, events, cancel, retry, panel=FOLLOW)
+app.add_typer(corpus.app, name="corpus", rich_help_panel=STORE)
+app.add_typer(bundles.app, name="bundles", rich_help_panel=STORE)
+app.add_typer(predictions.app, name="predictions", rich_help_panel=STORE)
+attach(app, up, worker, doctor, panel=RUN)
+app.add_typer(database.app, name="db", rich_help_panel=RUN)
+
+
+def main() -> None:
+    """Run the command line; the console script `postq` is this."""
+    app(prog_name="postq")

@@ -1,0 +1,44 @@
+"""How one bundle looks in a terminal."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from postq.cli.bundles import ListedBundle
+from postq.cli.figures import figures_table
+from postq.cli.tables import facts
+from postq.cli.terminal import clean
+from postq.cli.wording import clock, count, short_path, size
+
+
+def bundle_page(bundle: ListedBundle, *, home: Path) -> RenderableType:
+    """Heading, facts, figures, labels."""
+    row = bundle.row
+    heading = Text.assemble((f"Bundle {row.id}", "bold"), " · ", clean(row.name), " · ", row.kind)
+    return Group(heading, facts(_facts(bundle, home)), *_figures(row.metrics), *_labels(row.labels))
+
+
+def _facts(bundle: ListedBundle, home: Path) -> list[tuple[str, str]]:
+    row = bundle.row
+    return [
+        ("aliases", " ".join(f"@{name}" for name in bundle.aliases)),
+        ("trained by", f"job {row.job_id}" if row.job_id else ""),
+        ("registered", clock(row.created_at)),
+        ("folder", f"{short_path(home / row.path)} ({size(row.size_bytes)})"),
+        ("digest", row.digest),
+        ("fingerprint", row.fingerprint.hex()),
+        ("test split", f"evaluated {count(row.test_touches, 'time')}"),
+    ]
+
+
+def _figures(metrics: Mapping[str, Any]) -> list[RenderableType]:
+    table = figures_table(metrics)
+    return [] if table is None else [Text(""), table]
+
+
+def _labels(labels: list[str]) -> list[RenderableType]:
+    heading = Text(f"{count(len(labels), 'label')}: ", style="dim")
+    return [Text(""), Text.assemble(heading, clean(" · ".join(labels)))]

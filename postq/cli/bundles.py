@@ -1,0 +1,238 @@
+"""`postq bundles`: trained models, their figures and their aliases; and making backbones to train from."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from postq.cli import options
+from postq.cli.command import ON_DATABASE, command, group
+from postq.cli.invocation import invocation_of
+from postq.cli.listing import Column, Listing
+from postq.cli.terminal import say, show, show_json
+from postq.cli.wording import size
+from postq.errors import Environment, ExtraMissing
+
+if TYPE_CHECKING:
+    from postq.models import BundleRow
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedBundle:
+    """A bundle with the aliases that point at it."""
+
+    row: "BundleRow"
+    aliases: tuple[str, ...]
+
+
+LISTING: Listing[ListedBundle] = Listing(
+    name="bundles list",
+    empty="There are no bundles yet; `postq submit-train` makes one.",
+    columns=(
+        Column(key="bundle", meaning="number", value=lambda b: b.row.id, heading="Bundle", right=True),
+        Column(
+            key="name",
+            meaning="name given at training",
+            value=lambda b: b.row.name,
+            heading="Name",
+            flexible=True,
+        ),
+        Column(
+            key="aliases",
+            meaning="aliases that point at it",
+            value=lambda b: list(b.aliases),
+            heading="Alias",
+            cell=lambda b: " ".join(f"@{name}" for name in b.aliases),
+            style=lambda _: "cyan",
+        ),
+        Column(key="kind", meaning="`tfidf` or `encoder`", value=lambda b: b.row.kind, heading="Kind"),
+        Column(
+            key="labels",
+            meaning="how many labels it predicts",
+            value=lambda b: len(b.row.labels),
+            heading="Labels",
+            right=True,
+        ),
+        Column(
+            key="size_bytes",
+            meaning="size of its folder",
+            value=lambda b: b.row.size_bytes,
+            heading="Size",
+            cell=lambda b: size(b.row.size_bytes),
+            right=True,
+        ),
+        Column(
+            key="job",
+            meaning="training job, or null",
+            value=lambda b: b.row.job_id,
+            heading="Job",
+            right=True,
+        ),
+        Column(
+            key="test_touches",
+            meaning="how often its test split was evaluated",
+            value=lambda b: b.row.test_touches,
+        ),
+        Column(key="digest", meaning="SHA-256 over its files", value=lambda b: b.row.digest),
+        Column(
+            key="fingerprint",
+            meaning="identifies what it predicts, in hex",
+            value=lambda b: b.row.fingerprint,
+        ),
+        Column(key="path", meaning="its folder, relative to home", value=lambda b: b.row.path),
+        Column(key="metrics", meaning="the small summary of its metrics", value=lambda b: b.row.metrics),
+        Column(key="created_at", meaning="when it was registered", value=lambda b: b.row.created_at),
+    ),
+)
+
+
+@command(
+    "list",
+    examples=("postq bundles list", "postq bundles list --name opinions-tfidf --json"),
+    exits=ON_DATABASE,
+)
+def list_all(
+    ctx: typer.Context,
+    *,
+    name: Annotated[str | None, typer.Option(help="Only bundles of this name.", show_default=False)] = None,
+    json: options.Json = False,
+) -> None:
+    """List bundles, newest first."""
+    from postq.registry.bundles import aliases, list_bundles
+
+    with invocation_of(ctx).database.reading() as session:
+        pointing: dict[int, list[str]] = {}
+        for alias_row in aliases(session):
+            pointing.setdefault(alias_row.bundle_id, []).append(alias_row.name)
+        rows = [
+            ListedBundle(row=row, aliases=tuple(pointing.get(row.id or 0, ())))
+            for row in list_bundles(session, name=name)
+        ]
+    LISTING.show(rows, json=json)
+
+
+@command("show", examples=("postq bundles show @production",), exits=(4, 5, *ON_DATABASE))
+def show_one(ctx: typer.Context, *, bundle: options.BundleReference, json: options.Json = False) -> None:
+    """Show one bundle: its figures, labels and folder."""
+    from postq.registry.bundles import show_bundle
+
+    invocation = invocation_of(ctx)
+    with invocation.database.reading() as session:
+        row, names = show_bundle(session, bundle)
+    listed = ListedBundle(row=row, aliases=tuple(names))
+    if json:
+        show_json({**LISTING.as_dict(listed), "label_names": row.labels})
+        return
+    from postq.cli.bundle_page import bundle_page
+
+    show(bundle_page(listed, home=invocation.settings.home))
+
+
+@command(
+    "alias",
+    examples=("postq bundles alias @production job:2", "postq bundles alias @production opinions-tfidf"),
+    exits=(3, 4, 5, *ON_DATABASE),
+)
+def alias(
+    ctx: typer.Context,
+    *,
+    name: Annotated[str, typer.Argument(metavar="@ALIAS", help="The alias, such as @production.")],
+    bundle: options.BundleReference,
+) -> None:
+    """Point an alias at a bundle; an alias that exists moves there.
+
+    Jobs already submitted keep the bundle they resolved; schedules follow the alias at their next fire.
+    """
+    from postq.db import database_now
+    from postq.registry.bundles import set_alias
+
+    with invocation_of(ctx).database.transaction() as session:
+        row = set_alias(session, name, bundle, now=database_now(session))
+    say(f"@{name.removeprefix('@')} is bundle {row.id}, {row.name}.")
+
+
+@command(
+    "tiny-backbone",
+    examples=("postq bundles tiny-backbone models/tiny --corpus opinions",),
+    exits=(3, 4, *ON_DATABASE),
+)
+def tiny_backbone(
+    ctx: typer.Context,
+    *,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to write the backbone.")],
+    corpus: Annotated[str, typer.Option(metavar="CORPUS", help="Its texts train the tokenizer.")],
+    seed: Annotated[int, typer.Option(help="Seed of the random weights.")] = 42,
+) -> None:
+    """Make a small, untrained Longformer in Hub layout, for demonstrations and tests.
+
+    Needs the extra `encoders`. Its weights are random: expect nothing of it before it is trained.
+    """
+    snapshot = _snapshot_folder(ctx, corpus)
+    _run_learning(
+        "postq.learning.encoder.tiny", str(folder), "--snapshot", str(snapshot), "--seed", str(seed)
+    )
+    say(f"The backbone is in {folder}; train it with --preset tiny-longformer --backbone {folder}.")
+
+
+@command(
+    "convert",
+    examples=("postq bundles convert models/minilm models/minilm-longformer --max-tokens 4096",),
+    exits=(3, 6),
+)
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="Folder of a BERT encoder in Hub layout.")],
+    target: Annotated[Path, typer.Argument(metavar="TARGET", help="Folder to write the Longformer to.")],
+    max_tokens: Annotated[int, typer.Option(min=8, help="Longest text the Longformer is to read.")] = 4096,
+    window: Annotated[int, typer.Option(min=2, help="Attention window, in tokens; even.")] = 512,
+) -> None:
+    """Convert a BERT encoder into a Longformer: positions tiled, global projections copied.
+
+    Needs the extra `encoders`.
+    """
+    _run_learning(
+        "postq.learning.encoder.convert",
+        str(source),
+        str(target),
+        "--max-tokens",
+        str(max_tokens),
+        "--window",
+        str(window),
+    )
+    say(f"The Longformer is in {target}; train it with --backbone {target}.")
+
+
+def _snapshot_folder(ctx: typer.Context, corpus: str) -> Path:
+    from postq.registry.corpora import resolve_corpus
+
+    invocation = invocation_of(ctx)
+    with invocation.database.reading() as session:
+        return invocation.settings.home / resolve_corpus(session, corpus).path
+
+
+def _run_learning(module: str, *arguments: str) -> None:
+    """Run a part of `learning` as a process of its own: the command line never loads torch."""
+    import importlib.util
+
+    if importlib.util.find_spec("torch") is None:
+        raise ExtraMissing(
+            "The extra 'encoders' is not installed here.",
+            hint="Install it with: pip install 'postq[encoders]'.",
+        )
+    done = subprocess.run([sys.executable, "-m", module, *arguments], check=False)
+    if done.returncode != 0:
+        raise Environment(
+            f"{module} ended with exit code {done.returncode}.", hint="Its own message stands above this one."
+        )
+
+
+app = group(
+    "Trained models: look at them, name them; make backbones.",
+    list_all,
+    show_one,
+    alias,
+    convert,
+    tiny_backbone,
+)

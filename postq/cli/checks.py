@@ -1,0 +1,211 @@
+"""The checks of `postq doctor`: each looks at one thing and says how to mend it when it is not right."""
+
+import importlib.util
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from postq.cli.invocation import Invocation
+from postq.cli.wording import count, short_path, size
+from postq.errors import PostqError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from postq.db import Database
+
+LOW_DISK_BYTES = 2 * 10**9
+"""Under this a training may not be able to write its checkpoints."""
+BROKER_SECONDS = 3.0
+
+
+class Level(StrEnum):
+    """How a check came out."""
+
+    OK = "ok"
+    NOTE = "note"  # works, but the user may want to know
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What one check found."""
+
+    check: str
+    level: Level
+    text: str
+    fix: str = ""
+
+
+def run_checks(invocation: Invocation) -> Iterator[Finding]:
+    """Every check in turn; one that fails says so and the rest go on."""
+    for name, check in CHECKS:
+        try:
+            yield from check(invocation)
+        except PostqError as exc:
+            yield Finding(check=name, level=Level.BROKEN, text=exc.message, fix=exc.hint)
+
+
+def _home(invocation: Invocation) -> Iterator[Finding]:
+    import tempfile
+
+    home = invocation.settings.home
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o750)
+        with tempfile.TemporaryFile(dir=home):
+            pass
+    except OSError as exc:
+        yield Finding(
+            check="home",
+            level=Level.BROKEN,
+            text=f"{short_path(home)} cannot be written: {exc.strerror}.",
+            fix="Set POSTQ_HOME, or --home, to a folder this user may write.",
+        )
+        return
+    yield _disk(home)
+
+
+def _disk(home: "Path") -> Finding:
+    free = shutil.disk_usage(home).free
+    text = f"{short_path(home)}, {size(free)} free"
+    if free >= LOW_DISK_BYTES:
+        return Finding(check="home", level=Level.OK, text=text)
+    return Finding(
+        check="home",
+        level=Level.NOTE,
+        text=f"{text}: little room for checkpoints and snapshots.",
+        fix="Make room, or set POSTQ_HOME to a larger disk.",
+    )
+
+
+def _database(invocation: Invocation) -> Iterator[Finding]:
+    from postq.db import open_database
+
+    settings = invocation.settings
+    database = open_database(settings)
+    kind = "SQLite, embedded" if database.is_sqlite else "PostgreSQL"
+    try:
+        yield _schema(database, kind)
+    finally:
+        database.dispose()
+
+
+def _schema(database: "Database", kind: str) -> Finding:
+    from postq.migrations import current_revision, ensure_schema, head_revision
+
+    if database.is_sqlite:
+        ensure_schema(database)  # the embedded database is laid on first use, as by any other command
+    current = current_revision(database)
+    if current == head_revision():
+        return Finding(check="database", level=Level.OK, text=f"{kind}, schema {current}")
+    return _wrong_schema(kind, current)
+
+
+def _wrong_schema(kind: str, current: str | None) -> Finding:
+    from postq.migrations import head_revision, revisions
+
+    newer = current is not None and current not in revisions()
+    state = "without postq's tables" if current is None else f"schema {current}"
+    return Finding(
+        check="database",
+        level=Level.BROKEN,
+        text=f"{kind}, {state}; this postq needs schema {head_revision()}.",
+        fix="Upgrade postq on this machine." if newer else "Stop older workers, then run: postq db upgrade.",
+    )
+
+
+def _workers(invocation: Invocation) -> Iterator[Finding]:
+    from postq.cli.living import living_workers
+    from postq.db import open_database
+
+    database = open_database(invocation.settings)
+    try:
+        living = living_workers(database, invocation.settings)
+    finally:
+        database.dispose()
+    for row in living:
+        text = f"{row.device_kind} on {row.hostname}, {row.state}, process {row.pid}"
+        yield Finding(check="workers", level=Level.OK, text=text)
+    if not living:
+        yield Finding(
+            check="workers",
+            level=Level.NOTE,
+            text="no worker is running; jobs wait until one is.",
+            fix="Start one per device with: postq up",
+        )
+
+
+def _broker(invocation: Invocation) -> Iterator[Finding]:
+    settings = invocation.settings
+    if settings.embedded_broker:
+        yield Finding(check="broker", level=Level.OK, text="embedded: workers find work by polling")
+        return
+    from kombu.connection import Connection
+
+    url = settings.broker_url.get_secret_value()
+    try:
+        with Connection(url, connect_timeout=BROKER_SECONDS) as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=BROKER_SECONDS)
+            yield Finding(check="broker", level=Level.OK, text=f"{connection.transport.driver_name} answers")
+    except Exception as exc:  # each driver has its own family of errors
+        yield _broken_broker(url, exc)
+
+
+def _broken_broker(url: str, exc: Exception) -> Finding:
+    from postq.logs import mask_secrets
+
+    reason = (str(exc).strip() or type(exc).__name__).splitlines()[0]
+    return Finding(
+        check="broker",
+        level=Level.BROKEN,
+        text=f"{mask_secrets(url)} does not answer: {mask_secrets(reason)}.",
+        fix="Start the broker or correct POSTQ_BROKER_URL. Jobs can be submitted and run meanwhile.",
+    )
+
+
+def _devices(invocation: Invocation) -> Iterator[Finding]:
+    from postq.devices import detect_devices, usable_cores
+
+    del invocation
+    for device in detect_devices():
+        cores = f", {count(usable_cores(), 'core')}" if device.kind == "cpu" else ""
+        name = f" {device.name}" if device.name else ""
+        text = f"{device.label}{name}{cores}, {size(device.memory_bytes)} memory"
+        yield Finding(check="devices", level=Level.OK, text=text)
+
+
+EXTRAS = (
+    ("tfidf", ("sklearn", "safetensors", "datasketch"), "train and run TF-IDF bundles"),
+    ("encoders", ("torch", "transformers", "tokenizers"), "train and run encoders"),
+    ("postgres", ("psycopg",), "use PostgreSQL"),
+    ("redis", ("redis",), "use Redis"),
+)
+
+
+def _extras(invocation: Invocation) -> Iterator[Finding]:
+    del invocation
+    for extra, modules, purpose in EXTRAS:
+        missing = [module for module in modules if importlib.util.find_spec(module) is None]
+        if not missing:
+            yield Finding(check="extras", level=Level.OK, text=f"{extra} is installed")
+            continue
+        yield Finding(
+            check="extras",
+            level=Level.NOTE,
+            text=f"{extra} is not installed here ({', '.join(missing)}); it is needed to {purpose}.",
+            fix=f"pip install 'postq[{extra}]'",
+        )
+
+
+Check = Callable[[Invocation], Iterator[Finding]]
+CHECKS: tuple[tuple[str, Check], ...] = (
+    ("home", _home),
+    ("database", _database),
+    ("broker", _broker),
+    ("devices", _devices),
+    ("extras", _extras),
+    ("workers", _workers),
+)
+"""In the order they are shown."""

@@ -1,0 +1,330 @@
+"""`postq corpus`: add corpora, look at them, check files before adding, write a synthetic one."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from postq.cli import options
+from postq.cli.command import ON_DATABASE, command, group
+from postq.cli.invocation import invocation_of
+from postq.cli.listing import Column, Listing
+from postq.cli.terminal import note, say, show, show_json
+from postq.cli.wording import count
+
+if TYPE_CHECKING:
+    from postq.corpus.fields import Columns
+    from postq.corpus.location import Input
+    from postq.corpus.records import SetAside
+    from postq.corpus.source import SourceForm
+    from postq.models import Corpus
+
+COLUMNS = "Column names (generic JSON lines, CSV, Parquet)"
+SHOWN_SET_ASIDE = 20
+
+LISTING: "Listing[Corpus]" = Listing(
+    name="corpus list",
+    empty="There are no corpora yet; add one with `postq corpus add NAME FILE`.",
+    columns=(
+        Column(key="corpus", meaning="number", value=lambda c: c.id, heading="Corpus", right=True),
+        Column(key="name", meaning="name", value=lambda c: c.name, heading="Name", flexible=True),
+        Column(
+            key="version", meaning="version, from 1", value=lambda c: c.version, heading="Version", right=True
+        ),
+        Column(
+            key="documents", meaning="documents", value=lambda c: c.documents, heading="Documents", right=True
+        ),
+        Column(
+            key="labelled_documents",
+            meaning="documents with at least one label",
+            value=lambda c: c.labelled_documents,
+            heading="Labelled",
+            right=True,
+        ),
+        Column(key="words", meaning="words in all", value=lambda c: c.words, heading="Words", right=True),
+        Column(
+            key="set_aside",
+            meaning="records that did not become documents",
+            value=lambda c: c.set_aside,
+            heading="Set aside",
+            right=True,
+            style=lambda c: "yellow" if c.set_aside else "dim",
+        ),
+        Column(key="source", meaning="what it was read from", value=lambda c: c.source),
+        Column(key="digest", meaning="SHA-256 of its documents", value=lambda c: c.digest),
+        Column(key="path", meaning="snapshot folder, relative to home", value=lambda c: c.path),
+        Column(key="created_at", meaning="when it was added", value=lambda c: c.created_at),
+        Column(
+            key="facts",
+            meaning="label counts, reasons of set-aside records, lengths, official splits",
+            value=lambda c: c.facts,
+        ),
+    ),
+)
+
+SET_ASIDE: "Listing[SetAside]" = Listing(
+    name="corpus show --set-aside",
+    empty="No record was set aside.",
+    columns=(
+        Column(
+            key="source", meaning="file it stands in", value=lambda r: r.source, heading="File", flexible=True
+        ),
+        Column(
+            key="number",
+            meaning="line or row, from 1",
+            value=lambda r: r.number,
+            heading="Record",
+            right=True,
+        ),
+        Column(key="reason", meaning="reason, in one word", value=lambda r: r.reason.value, heading="Reason"),
+        Column(
+            key="detail",
+            meaning="reason, in a phrase",
+            value=lambda r: r.detail,
+            heading="Detail",
+            flexible=True,
+        ),
+        Column(key="document_id", meaning="id, where it has one", value=lambda r: r.document_id),
+    ),
+)
+
+Files = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="FILE...", help="Files, folders or fsspec URLs; .gz and .zst are unpacked."),
+]
+SplitFiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--split",
+        metavar="SPLIT=FILE",
+        help="A file that is one official split: train, validation or test. Repeatable.",
+        show_default=False,
+    ),
+]
+Form = Annotated[
+    Literal["source", "jsonl", "csv", "parquet", "text"] | None,
+    typer.Option(help="Form of the files; by default each tells its own.", show_default=False),
+]
+TextColumn = Annotated[str, typer.Option(metavar="NAME", help="Text.", rich_help_panel=COLUMNS)]
+IdColumn = Annotated[str, typer.Option(metavar="NAME", help="Document id.", rich_help_panel=COLUMNS)]
+LabelsColumn = Annotated[str, typer.Option(metavar="NAME", help="Labels.", rich_help_panel=COLUMNS)]
+SplitColumn = Annotated[str, typer.Option(metavar="NAME", help="Official split.", rich_help_panel=COLUMNS)]
+Delimiter = Annotated[
+    str, typer.Option(metavar="TEXT", help="Between labels given as one string.", rich_help_panel=COLUMNS)
+]
+
+
+@command(
+    "add",
+    examples=(
+        "postq corpus add opinions opinions.jsonl.gz",
+        "postq corpus add reuters --split train=train.jsonl.gz --split test=test.jsonl.gz",
+        "postq corpus add cases cases.csv --text-column body --labels-column topics",
+    ),
+    exits=(3, *ON_DATABASE),
+)
+def add(
+    ctx: typer.Context,
+    *,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name; an existing one gets a new version.")],
+    files: Files = None,
+    split: SplitFiles = None,
+    form: Form = None,
+    text_column: TextColumn = "text",
+    id_column: IdColumn = "id",
+    labels_column: LabelsColumn = "labels",
+    split_column: SplitColumn = "split",
+    delimiter: Delimiter = ";",
+    json: options.Json = False,
+) -> None:
+    """Read files into an immutable snapshot and register it as a new version.
+
+    Records that cannot be used are set aside with a reason each, counted and kept for
+    `postq corpus show NAME --set-aside`; the rest go in. A file that cannot be read to its end adds nothing.
+    """
+    from postq.cli.reading_progress import reading_progress
+    from postq.registry.intake import add_corpus
+
+    invocation = invocation_of(ctx)
+    with reading_progress() as progress:
+        row = add_corpus(
+            invocation.database,
+            invocation.settings,
+            name=name,
+            inputs=_inputs(files, split),
+            form=_form(form),
+            columns=_columns(text_column, id_column, labels_column, split_column, delimiter),
+            progress=progress,
+        )
+    if json:
+        show_json(LISTING.as_dict(row))
+        return
+    say(f"Added {row.name}@{row.version}: {count(row.documents, 'document')}, {count(row.words, 'word')}.")
+    _tell_set_aside(row)
+
+
+@command("list", examples=("postq corpus list", "postq corpus list --json"), exits=ON_DATABASE)
+def list_all(
+    ctx: typer.Context,
+    *,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only versions of this corpus.", show_default=False)
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """List corpora, newest first."""
+    from postq.registry.corpora import list_corpora
+
+    with invocation_of(ctx).database.reading() as session:
+        rows = list_corpora(session, name=name)
+    LISTING.show(rows, json=json)
+
+
+@command(
+    "show",
+    examples=("postq corpus show opinions", "postq corpus show opinions@2 --set-aside"),
+    exits=(4, *ON_DATABASE),
+)
+def show_one(
+    ctx: typer.Context,
+    *,
+    corpus: options.CorpusReference,
+    set_aside: Annotated[
+        bool, options.switch("--set-aside", help="List the records that were set aside.")
+    ] = False,
+    json: options.Json = False,
+) -> None:
+    """Show one corpus version: lengths, labels, splits, and what was set aside."""
+    from postq.registry.corpora import resolve_corpus
+
+    invocation = invocation_of(ctx)
+    with invocation.database.reading() as session:
+        row = resolve_corpus(session, corpus)
+    if set_aside:
+        from postq.corpus.snapshot import read_set_aside
+
+        SET_ASIDE.show(read_set_aside(invocation.settings.home / row.path), json=json)
+    elif json:
+        show_json(LISTING.as_dict(row))
+    else:
+        from postq.cli.corpus_page import corpus_page
+
+        show(corpus_page(row))
+
+
+@command("validate", examples=("postq corpus validate opinions.jsonl.gz",), exits=(3, 6))
+def validate(
+    ctx: typer.Context,
+    *,
+    files: Files = None,
+    split: SplitFiles = None,
+    form: Form = None,
+    text_column: TextColumn = "text",
+    id_column: IdColumn = "id",
+    labels_column: LabelsColumn = "labels",
+    split_column: SplitColumn = "split",
+    delimiter: Delimiter = ";",
+    json: options.Json = False,
+) -> None:
+    """Read files as `corpus add` would, count everything, and write nothing."""
+    from postq.cli.reading_progress import reading_progress
+    from postq.registry.intake import validate_source
+
+    unfit: list[SetAside] = []
+    with reading_progress() as progress:
+        facts = validate_source(
+            invocation_of(ctx).settings,
+            inputs=_inputs(files, split),
+            form=_form(form),
+            columns=_columns(text_column, id_column, labels_column, split_column, delimiter),
+            on_set_aside=lambda record: unfit.append(record) if len(unfit) < SHOWN_SET_ASIDE else None,
+            progress=progress,
+        )
+    if json:
+        show_json(facts.model_dump(mode="json"))
+        return
+    from postq.cli.corpus_page import facts_page
+
+    show(facts_page(facts.model_dump(mode="json")))
+    if unfit:
+        show("")
+        SET_ASIDE.show(unfit, json=False)
+        if facts.set_aside > len(unfit):
+            note(f"{count(facts.set_aside - len(unfit), 'more record')} set aside.")
+
+
+@command(
+    "synthesize",
+    examples=("postq corpus synthesize opinions.jsonl.gz --documents 600 --seed 7",),
+    exits=(3, 6),
+)
+def synthesize(
+    *,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write: .jsonl or .jsonl.gz.")],
+    documents: Annotated[int, typer.Option(metavar="N", min=1, help="Sound documents.")] = 600,
+    seed: Annotated[int, typer.Option(metavar="N", help="The same seed writes the same bytes.")] = 42,
+    median_words: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Median length; a few are many times as long.")
+    ] = 2500,
+    flaws: Annotated[
+        bool,
+        typer.Option(metavar="", help="Add duplicates and a few broken records, as real corpora have."),
+    ] = True,
+    json: options.Json = False,
+) -> None:
+    """Write a corpus of synthetic judicial opinions with 41 procedural posture labels.
+
+    For demonstrations, tests and benchmarks: a model trained on it knows nothing of real opinions.
+    """
+    from dataclasses import asdict
+
+    from postq.cli.reading_progress import writing_progress
+    from postq.corpus.synthetic import write_synthetic_corpus
+
+    with writing_progress() as progress:
+        facts = write_synthetic_corpus(
+            file, documents=documents, seed=seed, median_words=median_words, flaws=flaws, progress=progress
+        )
+    if json:
+        show_json(asdict(facts))
+        return
+    broken = f" and {count(facts.broken, 'broken record')}" if facts.broken else ""
+    say(f"Wrote {count(facts.documents, 'document')}{broken} to {file}.")
+
+
+def _tell_set_aside(row: "Corpus") -> None:
+    if not row.set_aside:
+        return
+    reasons = ", ".join(
+        f"{number} {reason.replace('_', ' ')}" for reason, number in row.facts["reasons"].items()
+    )
+    note(f"{count(row.set_aside, 'record')} set aside: {reasons}.")
+    say(f"  See them with: postq corpus show {row.name}@{row.version} --set-aside", style="dim")
+
+
+def _inputs(files: list[str] | None, split: list[str] | None) -> "list[Input]":
+    from postq.corpus.location import Input, parse_split_input
+
+    return [*map(parse_split_input, split or ()), *(Input(path=path) for path in files or ())]
+
+
+def _form(name: str | None) -> "SourceForm | None":
+    from postq.corpus.source import SourceForm
+
+    return SourceForm(name) if name else None
+
+
+def _columns(text: str, identifier: str, labels: str, split: str, delimiter: str) -> "Columns":
+    from postq.corpus.fields import Columns
+
+    return Columns(text=text, id=identifier, labels=labels, split=split, delimiter=delimiter)
+
+
+app = group(
+    "Corpora: add them, look at them, check files, write a synthetic one.",
+    add,
+    list_all,
+    show_one,
+    validate,
+    synthesize,
+)

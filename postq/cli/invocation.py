@@ -1,0 +1,72 @@
+"""What one run of `postq` was given: the global flags, and from them settings and database when needed."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from postq.errors import SettingsInvalid
+
+if TYPE_CHECKING:
+    from postq.db import Database
+    from postq.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Invocation:
+    """The global flags; everything costly is made on first use."""
+
+    flags: Mapping[str, str] = field(default_factory=dict)
+    """Settings given as flags, by the setting's name."""
+    config: str | None = None
+    """Settings file given as a flag."""
+    verbose: bool = False
+
+    @cached_property
+    def settings(self) -> "Settings":
+        """The settings in force; the first use also sets logging up."""
+        from postq.logs import configure_logging
+        from postq.settings import load_settings
+
+        self._choose_file()
+        settings = load_settings(**self.flags)
+        level = "debug" if self.verbose else "error"
+        configure_logging(settings.model_copy(update={"log_level": level}), component="cli")
+        return settings
+
+    @cached_property
+    def database(self) -> "Database":
+        """The database, with its schema checked (and laid, when it is the embedded one)."""
+        from postq.cli.opening import open_checked
+
+        return open_checked(self.settings)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Flag values that must not appear in any message."""
+        return tuple(value for name, value in self.flags.items() if name.endswith("_url"))
+
+    def _choose_file(self) -> None:
+        """Settings and child processes read the file's place from the environment."""
+        if self.config is None:
+            return
+        path = Path(self.config).expanduser().absolute()
+        if not path.is_file():
+            raise SettingsInvalid(
+                f"There is no settings file {self.config}.", hint="Correct --config, or leave it out."
+            )
+        os.environ["POSTQ_CONFIG"] = str(path)
+
+    def environment(self) -> dict[str, str]:
+        """The environment for child processes: the flags travel as variables, out of sight of `ps`."""
+        return {**os.environ, **{f"POSTQ_{name.upper()}": value for name, value in self.flags.items()}}
+
+
+def invocation_of(ctx: typer.Context) -> Invocation:
+    """The invocation a command runs in."""
+    found: Any = ctx.find_root().obj
+    return found if isinstance(found, Invocation) else Invocation()

@@ -1,0 +1,129 @@
+"""How one job looks in a terminal: what, why, how far, with what outcome."""
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from postq.cli.figures import figures_table
+from postq.cli.job_listing import PLAIN_ENDING, bar, state_style, state_word, took
+from postq.cli.tables import facts, grid
+from postq.cli.terminal import clean
+from postq.cli.wording import clock, count, duration, share, size
+from postq.jobs.views import AttemptView, JobView
+
+BAR_CELLS = 24
+SHOWN_ATTEMPTS = 5
+
+
+def job_page(view: JobView) -> RenderableType:
+    """Heading, facts, progress, figures of the result, troubles."""
+    parts: list[RenderableType] = [heading(view), facts(_facts(view))]
+    table = figures_table(view.result or {})
+    if table is not None:
+        parts += [Text(""), table]
+    if view.error:
+        parts += [Text(""), trouble(view)]
+    failed = [attempt for attempt in view.attempts if attempt.failure][:SHOWN_ATTEMPTS]
+    if failed:
+        parts += [Text(""), Text("Attempts that failed", style="bold"), grid(map(_attempt, failed))]
+    return Group(*parts)
+
+
+def heading(view: JobView) -> Text:
+    """`Job 7 · classify · running`, and what it is about."""
+    return Text.assemble(
+        (f"Job {view.id}", "bold"),
+        f" · {view.kind.value} · ",
+        (state_word(view), state_style(view)),
+        f" · {clean(view.name)}",
+    )
+
+
+def progress_line(view: JobView) -> Text:
+    """Bar, share, phase, rate, time left and the newest figures of the running shard."""
+    progress = view.progress
+    if view.state.value != "running" or not progress.total:
+        return Text("")
+    parts = [f"{progress.unit} {progress.done:,} of {progress.total:,}"]
+    if progress.per_second:
+        parts.append(
+            f"{progress.per_second:,.0f}/s" if progress.per_second >= 10 else f"{progress.per_second:.2g}/s"
+        )
+    if progress.eta_seconds is not None:
+        parts.append(f"about {duration(progress.eta_seconds)} left")
+    parts += [
+        f"{clean(name)} {value:.4g}"
+        for name, value in progress.metrics.items()
+        if isinstance(value, int | float)
+    ]
+    percent = share(progress.done, progress.total)
+    return Text.assemble(
+        (bar(progress.done, progress.total, cells=BAR_CELLS), "cyan"),
+        f" {percent:>5}  ",
+        (" · ".join(parts), "dim"),
+    )
+
+
+def trouble(view: JobView) -> Text:
+    """Why the job failed and what to do about it."""
+    text = Text.assemble(("error: ", "bold red"), clean(view.error or ""))
+    if view.hint:
+        text.append("\nhint: ", style="cyan").append(clean(view.hint))
+    return text
+
+
+def _facts(view: JobView) -> list[tuple[str, RenderableType | None]]:
+    seconds = took(view)
+    return [
+        ("why", None if view.reason == PLAIN_ENDING else view.reason),
+        ("progress", progress_line(view) if view.state.value == "running" else None),
+        ("documents", _documents(view)),
+        ("shards", _shards(view)),
+        ("workers", ", ".join(view.workers)),
+        ("bundle", f"{view.bundle_id}" if view.bundle_id else None),
+        ("needs", _needs(view)),
+        ("retries", count(view.retries, "failed attempt") if view.retries else None),
+        ("submitted", clock(view.created_at)),
+        ("took", duration(seconds) if seconds is not None else None),
+    ]
+
+
+def _documents(view: JobView) -> str | None:
+    counts = view.documents
+    if view.kind.value != "classify":
+        return f"{counts.total:,}"
+    parts = [f"{counts.predicted:,} of {counts.total:,} scored"]
+    if counts.quarantined:
+        parts.append(f"{counts.quarantined:,} quarantined")
+    if counts.skipped:
+        parts.append(f"{counts.skipped:,} scored before")
+    return " · ".join(parts)
+
+
+def _shards(view: JobView) -> str | None:
+    if sum(view.shards.values()) < 2:
+        return None
+    return " · ".join(f"{number:,} {state}" for state, number in view.shards.items())
+
+
+def _needs(view: JobView) -> str | None:
+    if view.device_kind == "any" and not view.memory_bytes:
+        return None
+    return f"{view.device_kind} device" + (f" with {size(view.memory_bytes)}" if view.memory_bytes else "")
+
+
+def _attempt(attempt: AttemptView) -> tuple[Text, Text, Text]:
+    return (
+        Text(f"  shard {attempt.shard_id}", style="dim"),
+        Text(f"{attempt.outcome} ({attempt.failure})", style="red"),
+        Text(clean(attempt.message or "")),
+    )
+
+
+def live_lines(view: JobView) -> RenderableType:
+    """What `--wait` shows while the job goes on: heading, then how far or why not yet."""
+    seconds = took(view)
+    first = heading(view)
+    if seconds is not None:
+        first.append(f" · {duration(seconds)}", style="dim")
+    second = progress_line(view)
+    return Group(first, second if second.plain else Text(clean(view.reason), style="dim"))

@@ -1,0 +1,73 @@
+"""A listing is declared once, column by column, and comes out as a table, as JSON and as documentation."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from postq.cli.terminal import note, show, show_json
+from postq.cli.wording import iso
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column(Generic[Row]):
+    """One key of the JSON and, when it has a heading, one column of the table."""
+
+    key: str
+    meaning: str
+    """One phrase for the reference."""
+    value: Callable[[Row], Any]
+    """What JSON shows; times become ISO 8601 in UTC."""
+    heading: str = ""
+    """Empty: in JSON only."""
+    cell: Callable[[Row], str] | None = None
+    """What the table shows, when it is not simply the value."""
+    style: Callable[[Row], str] | None = None
+    right: bool = False
+    flexible: bool = False
+    """May be wrapped when the terminal is narrow; the others keep their width."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing(Generic[Row]):
+    """All columns of one listing and what to say when it is empty."""
+
+    name: str
+    columns: tuple[Column[Row], ...]
+    empty: str
+    """One sentence for people; JSON shows an empty array."""
+    keys: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "keys", tuple(column.key for column in self.columns))
+        LISTINGS[self.name] = self
+
+    def as_dict(self, row: Row) -> dict[str, Any]:
+        """One row for JSON, with exactly the documented keys."""
+        return {column.key: _plain(column.value(row)) for column in self.columns}
+
+    def show(self, rows: Iterable[Row], *, json: bool) -> None:
+        """Print the rows as a table, or as a JSON array."""
+        listed = list(rows)
+        if json:
+            show_json([self.as_dict(row) for row in listed])
+        elif listed:
+            from postq.cli.tables import listing_table
+
+            show(listing_table(self, listed))
+        else:
+            note(self.empty)
+
+
+LISTINGS: dict[str, Listing[Any]] = {}
+"""Every listing by name, for the reference."""
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return iso(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    return value

@@ -1,0 +1,72 @@
+"""Options that several commands share, with one wording each."""
+
+from typing import Annotated, Any, Literal
+
+import typer
+
+WAITING = "Waiting"
+PLACEMENT = "Placement"
+
+
+def switch(*names: str, help: str, panel: str | None = None) -> Any:
+    """An option that is on when given and takes no value."""
+    return typer.Option(*names, help=help, metavar="", rich_help_panel=panel)
+
+
+Json = Annotated[bool, switch("--json", help="Print JSON with documented keys instead of a table.")]
+JobNumber = Annotated[int, typer.Argument(metavar="JOB", min=1, help="The job's number.", show_default=False)]
+CorpusReference = Annotated[
+    str, typer.Argument(metavar="CORPUS", help="A corpus: NAME (newest version), NAME@VERSION or its number.")
+]
+BundleReference = Annotated[
+    str, typer.Argument(metavar="BUNDLE", help="A bundle: its number, NAME, @ALIAS or job:N.")
+]
+BundleOption = Annotated[
+    str,
+    typer.Option(
+        "--bundle",
+        "-b",
+        metavar="BUNDLE",
+        help="A bundle: its number, NAME, @ALIAS or job:N.",
+        show_default=False,
+    ),
+]
+
+Wait = Annotated[
+    bool,
+    switch(
+        "--wait",
+        help="Stay until the job has ended and exit with its code. Ctrl-C leaves it running.",
+        panel=WAITING,
+    ),
+]
+Quiet = Annotated[bool, switch("--quiet", "-q", help="Print the job's number only.")]
+IdempotencyKey = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY",
+        help="Submitting again with the same key returns the first job instead of a second one.",
+        show_default=False,
+    ),
+]
+After = Annotated[
+    int | None,
+    typer.Option(metavar="JOB", min=1, help="Start only when that job has succeeded.", show_default=False),
+]
+DeviceKind = Annotated[
+    Literal["any", "cpu", "cuda", "mps"],
+    typer.Option(help="Kind of device the job needs.", rich_help_panel=PLACEMENT),
+]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="Device memory the job needs, such as 24GB.",
+        rich_help_panel=PLACEMENT,
+        show_default=False,
+    ),
+]
+Priority = Annotated[
+    int,
+    typer.Option(metavar="N", min=0, max=1000, help="Lower runs first.", rich_help_panel=PLACEMENT),
+]

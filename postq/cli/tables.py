@@ -1,0 +1,51 @@
+"""Tables and grids for people; imported only when something is about to be printed."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from postq.cli.listing import Column, Listing
+from postq.cli.terminal import clean
+
+
+def listing_table(listing: Listing[Any], rows: Sequence[Any]) -> Table:
+    """The rows of a listing, one line each, headings dim, no frame."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    shown = [column for column in listing.columns if column.heading]
+    for column in shown:
+        table.add_column(
+            column.heading,
+            justify="right" if column.right else "left",
+            no_wrap=not column.flexible,
+            overflow="ellipsis" if not column.flexible else "fold",
+            ratio=1 if column.flexible else None,
+        )
+    for row in rows:
+        table.add_row(*(cell(column, row) for column in shown))
+    return table
+
+
+def cell(column: Column[Any], row: Any) -> Text:
+    """One cell, safe to print whatever the data holds."""
+    shown = column.cell(row) if column.cell else column.value(row)
+    text = "" if shown is None else f"{shown:,}" if isinstance(shown, int) else str(shown)
+    return Text("\n".join(map(clean, text.split("\n"))), style=column.style(row) if column.style else "")
+
+
+def grid(rows: Iterable[Sequence[RenderableType]]) -> Table:
+    """Rows without headings; the last column takes what room is left."""
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def facts(pairs: Iterable[tuple[str, RenderableType | None]]) -> Table:
+    """Names, dim, with their values beside them; pairs without a value are left out."""
+    rows = [
+        (Text(f"  {name}", style="dim"), value) for name, value in pairs if value is not None and value != ""
+    ]
+    return grid([(name, Text(clean(value)) if isinstance(value, str) else value) for name, value in rows])

@@ -1,0 +1,73 @@
+"""The two streams: results on standard output, messages on the error stream, plain when not a terminal."""
+
+import json
+import os
+import sys
+import unicodedata
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+WIDE = 10_000
+"""Columns of a pipe or file: nothing is wrapped or cut for a program that reads it."""
+STYLES = {"error": "bold red", "hint": "cyan", "note": "yellow"}
+
+
+def results() -> "Console":
+    """The console of standard output."""
+    return _console(sys.stdout)
+
+
+def messages() -> "Console":
+    """The console of the error stream."""
+    return _console(sys.stderr)
+
+
+def _console(stream: TextIO) -> "Console":
+    from rich.console import Console
+
+    width = None if stream.isatty() or "COLUMNS" in os.environ else WIDE
+    return Console(file=stream, width=width, markup=False, highlight=False, emoji=False)
+
+
+def show(renderable: "RenderableType", *, style: str | None = None) -> None:
+    """Print a result; into a pipe or file without the blanks that pad tables on a terminal."""
+    console = results()
+    if console.is_terminal:
+        console.print(renderable, style=style, soft_wrap=isinstance(renderable, str))
+        return
+    with console.capture() as captured:
+        console.print(renderable, soft_wrap=isinstance(renderable, str))
+    sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+
+
+def say(text: str, *, style: str | None = None) -> None:
+    """Print a message about what is going on; never part of a result."""
+    messages().print(text, style=style, soft_wrap=True)
+
+
+def complain(kind: str, text: str) -> None:
+    """Print `error: …`, `hint: …` or `note: …` on the error stream, on one line each."""
+    line = clean(text)
+    if not sys.stderr.isatty():
+        sys.stderr.write(f"{kind}: {line}\n")
+        return
+    from rich.text import Text
+
+    messages().print(Text.assemble((f"{kind}: ", STYLES[kind]), line), soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """Something the user should know although the command succeeded."""
+    complain("note", text)
+
+
+def show_json(value: Any) -> None:
+    """Print one JSON value: a listing is an array, a single thing an object."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def clean(text: str) -> str:
+    """`text` on one line without control characters, which could otherwise drive the terminal."""
+    return "".join(" " if unicodedata.category(char) in ("Cc", "Zl", "Zp") else char for char in text)
