@@ -101,7 +101,8 @@ def _blocks(batch: PackedBatch, rows: int) -> tuple[list[int], list[int], list[i
 def _columns(batch: PackedBatch) -> Tensor:
     """(docs, most globals) stream positions of each document's global tokens, -1 where it has fewer."""
     most = max((len(marks) for marks in batch.globals_of), default=0)
-    return torch.tensor([[*marks] + [-1] * (most - len(marks)) for marks in batch.globals_of]).view(-1, most)
+    rows = [[*marks] + [-1] * (most - len(marks)) for marks in batch.globals_of]
+    return torch.tensor(rows, dtype=torch.long).view(batch.documents, most)
 
 
 def _local_allowed(

@@ -1,0 +1,153 @@
+"""Gradients and training mode against the stock model."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from postq.learning.longformer import accelerate
+from tests.unit.learning.longformer.reference import (
+    alone,
+    backbone,
+    classifier,
+    configuration,
+    documents,
+    offsets,
+)
+
+
+def gradients(model, answer, weights):
+    model.zero_grad()
+    (answer * weights).sum().backward()
+    return {name: None if p.grad is None else p.grad.clone() for name, p in model.named_parameters()}
+
+
+def spare_activations(model):
+    """Checkpoint every layer, under the name that this transformers release has for it."""
+    enable = getattr(model, "activation_checkpointing_enable", None)
+    (enable or model.gradient_checkpointing_enable)()
+
+
+def assert_same_gradients(found, stock):
+    """Each tensor within 1e-4 of the norm of the whole gradient, and the same tensors have one."""
+    total = torch.stack([g.norm() for g in stock.values() if g is not None]).norm()
+    assert {n for n, g in found.items() if g is not None} == {n for n, g in stock.items() if g is not None}
+    for name, gradient in stock.items():
+        if gradient is not None:
+            assert (found[name] - gradient).norm() <= 1e-4 * total, name
+
+
+@given(
+    lengths=st.lists(st.integers(1, 150), min_size=1, max_size=3),
+    windows=st.lists(st.sampled_from([4, 8, 64]), min_size=1, max_size=3),
+    sharpness=st.sampled_from([1.0, 3.0]),
+    seed=st.integers(0, 1000),
+)
+@settings(max_examples=15, deadline=None)
+def test_gradients_equal_the_stock_models(lengths, windows, sharpness, seed):
+    torch.manual_seed(seed)
+    model = classifier(configuration(windows=windows), sharpness=sharpness)
+    docs, weights = documents(lengths), torch.randn(len(lengths), 3)
+    packed = accelerate(model).forward_packed(torch.cat(docs), offsets(lengths))
+    found = gradients(model, packed, weights)
+    assert_same_gradients(found, gradients(model, alone(model, docs), weights))
+
+
+def test_gradients_with_several_global_tokens_equal_the_stock_models():
+    model, doc = classifier(), documents([120])[0]
+    mask = torch.zeros(1, 120, dtype=torch.long)
+    mask[0, [3, 50, 51]] = 1
+    weights = torch.randn(1, 3)
+    packed = accelerate(model).forward_packed(doc, [0, 120], global_positions=[3, 50, 51])
+    found = gradients(model, packed, weights)
+    stock = gradients(model, model(doc[None], global_attention_mask=mask).logits, weights)
+    assert_same_gradients(found, stock)
+
+
+def test_gradients_of_all_hidden_states_equal_the_stock_models():
+    model, doc = backbone(), documents([120])[0]
+    mask = torch.zeros(1, 120, dtype=torch.long)
+    mask[0, 0] = 1
+    weights = torch.randn(120, 8)
+    found = gradients(model, accelerate(model).hidden_packed(doc, [0, 120]), weights)
+    stock = gradients(model, model(doc[None], global_attention_mask=mask).last_hidden_state[0], weights)
+    assert_same_gradients(found, stock)
+
+
+def test_gradient_checkpointing_changes_nothing():
+    model, docs = classifier().train(), documents([100, 40])
+    fast, weights = accelerate(model), torch.randn(2, 3)
+    plain = gradients(model, fast.forward_packed(torch.cat(docs), [0, 100, 140]), weights)
+    spare_activations(model)
+    spared = gradients(model, fast.forward_packed(torch.cat(docs), [0, 100, 140]), weights)
+    for name, gradient in plain.items():
+        torch.testing.assert_close(spared[name], gradient)
+
+
+def test_gradient_checkpointing_repeats_the_same_dropout():
+    model, doc = classifier(configuration(dropout=0.3)).train(), documents([100])[0]
+    fast, weights = accelerate(model), torch.randn(1, 3)
+    torch.manual_seed(5)
+    plain = gradients(model, fast.forward_packed(doc, [0, 100]), weights)
+    spare_activations(model)
+    torch.manual_seed(5)
+    spared = gradients(model, fast.forward_packed(doc, [0, 100]), weights)
+    for name, gradient in plain.items():
+        torch.testing.assert_close(spared[name], gradient)
+
+
+def test_dropout_is_drawn_in_training_and_off_in_evaluation():
+    model, doc = classifier(configuration(dropout=0.3)), documents([100])[0]
+    fast = accelerate(model)
+    with torch.no_grad():
+        assert torch.equal(fast.forward_packed(doc, [0, 100]), fast.forward_packed(doc, [0, 100]))
+        fast.train()
+        assert not torch.equal(fast.forward_packed(doc, [0, 100]), fast.forward_packed(doc, [0, 100]))
+        assert model.training
+
+
+def test_dropout_leaves_the_expected_logits_where_stock_does():
+    torch.manual_seed(4)
+    model, doc = classifier(configuration(windows=(16,), dropout=0.1)).train(), documents([60])[0]
+    fast = accelerate(model)
+    with torch.no_grad():
+        ours = torch.stack([fast.forward_packed(doc, [0, 60])[0] for _ in range(1500)])
+        stock = torch.stack([model(doc[None]).logits[0] for _ in range(1500)])
+    spread = (ours.var(0) / 1500 + stock.var(0) / 1500).sqrt()
+    assert ((ours.mean(0) - stock.mean(0)).abs() <= 5 * spread).all()
+    assert (ours.std(0) / stock.std(0)).sub(1).abs().max() <= 0.15
+
+
+@pytest.mark.parametrize("options", [{}, {"fused": True}, {"foreach": True}])
+def test_an_optimizer_step_is_seen_by_the_next_forward(options):
+    model, docs = classifier(), documents([80, 20])
+    fast = accelerate(model)
+    stream, bounds = torch.cat(docs), [0, 80, 100]
+    with torch.no_grad():
+        before = fast.forward_packed(stream, bounds)
+    optimizer = torch.optim.AdamW(fast.parameters(), lr=0.05, **options)
+    fast.forward_packed(stream, bounds).pow(2).sum().backward()
+    optimizer.step()
+    with torch.no_grad():
+        after = fast.forward_packed(stream, bounds)
+        torch.testing.assert_close(after, alone(model, docs), atol=1e-5, rtol=0.0)
+    assert not torch.allclose(after, before)
+
+
+def test_training_packed_equals_training_stock():
+    stock = classifier()
+    model, docs = copy.deepcopy(stock), documents([70, 33, 1])
+    fast, weights = accelerate(model), torch.randn(3, 3)
+    for parameters, answer in (
+        (stock, lambda: alone(stock, docs)),
+        (model, lambda: fast.forward_packed(torch.cat(docs), offsets([70, 33, 1]))),
+    ):
+        optimizer = torch.optim.AdamW(parameters.parameters(), lr=1e-3, weight_decay=0.1)
+        for _ in range(4):
+            optimizer.zero_grad()
+            (answer() * weights).sum().backward()
+            optimizer.step()
+    with torch.no_grad():
+        torch.testing.assert_close(alone(model, docs), alone(stock, docs), atol=2e-3, rtol=0.0)
