@@ -20,7 +20,8 @@ def make_app(settings: Settings, *, device_kind: DeviceKind) -> Celery:
     no visibility or consumer timeout of a broker ever applies to work. Celery's own tasks (`celery.map`,
     `celery.chain`, …) are taken out: no message can make this process do anything but look for work.
     """
-    app = Celery("postq", broker=settings.broker_url.get_secret_value(), set_as_current=False)
+    broker = "memory://localhost" if settings.embedded_broker else settings.broker_url.get_secret_value()
+    app = Celery("postq", broker=broker, set_as_current=False)
     app.conf.update(_configuration(settings, device_kind))
     app.finalize()
     for name in [name for name in app.tasks if name.startswith("celery.")]:

@@ -66,7 +66,7 @@ class WorkerProcess:
         )
 
     def run(self) -> None:
-        """Work until told to stop. Raises DatabaseUnavailable or SchemaMismatch only before the work begins."""
+        """Work until told to stop. Raises DatabaseUnavailable, SchemaMismatch before the work begins only."""
         ensure_schema(self._database)
         with self._database.transaction() as session:
             self._register(session)

@@ -127,12 +127,13 @@ class RunnerProcess:
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            try:
-                self.heard.put(runner_message.validate_json(line))
-            except ValidationError:
-                _log.error("A runner sent a line that is no message; it is ended.", line=line[:200])
-                self._signal(signal.SIGKILL)
+        with self._process.stdout as lines:
+            for line in lines:
+                try:
+                    self.heard.put(runner_message.validate_json(line))
+                except ValidationError:
+                    _log.error("A runner sent a line that is no message; it is ended.", line=line[:200])
+                    self._signal(signal.SIGKILL)
 
     def _reap(self) -> None:
         """Wait for the end, kill whatever the runner left behind in its group, then tell."""
@@ -142,6 +143,7 @@ class RunnerProcess:
             returncode = self._process.wait()
             _signal_group(self.pid, signal.SIGKILL)
         self._listener.join()
+        self._close_stdin()
         self.heard.put(RunnerExited(returncode=returncode))
         self._ended.set()
 

@@ -1,0 +1,225 @@
+"""A ground to break things on: one home, one database, real worker processes, and what to wait for."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import sqlalchemy as sa
+
+from postq.contracts.specs import ClassifySpec, EvaluateSpec, JobSpec, TrainSpec
+from postq.db import Database, database_now, open_database
+from postq.jobs.states import JOB_TERMINAL
+from postq.jobs.submit import submit
+from postq.models.job import JobState
+from postq.models.tables import job, shard
+from postq.settings import Settings, load_settings
+from tests.waiting import wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+POISON = Path(__file__).parent / "poison"
+"""Put on a runner's PYTHONPATH it makes documents that say so raise, hang, crash or eat memory."""
+
+QUICK: dict[str, str] = {
+    "POSTQ_LEASE_SECONDS": "3",
+    "POSTQ_RENEW_SECONDS": "0.5",
+    "POSTQ_POLL_SECONDS": "0.1",
+    "POSTQ_RECONCILE_SECONDS": "0.3",
+    "POSTQ_STALL_SECONDS": "60",
+    "POSTQ_DRAIN_SECONDS": "10",
+    "POSTQ_BACKOFF_SECONDS": "0.1",
+    "POSTQ_SHARD_DOCUMENTS": "10",
+    "POSTQ_CPU_THREADS": "1",
+    "POSTQ_LOG_FORMAT": "json",
+}
+"""Every wait short, so that a test of recovery takes seconds."""
+
+
+class WorkerHandle:
+    """One worker process under test and the runner below it."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
+        self.process = process
+        self.log = log
+        self._runners: set[int] = set()
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def runners(self) -> list[psutil.Process]:
+        """The live runner processes of this worker; empty once it is gone."""
+        try:
+            children = psutil.Process(self.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+        return [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
+
+    def runner(self) -> psutil.Process:
+        """The one runner, waited for."""
+        return wait_until(lambda: next(iter(self.runners()), None), 30, saying="a runner to be started")  # type: ignore[return-value]
+
+    def send(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Kill the worker alone; its runner has to notice by itself."""
+        self.process.kill()
+        self.process.wait(timeout=30)
+
+    def drain(self, timeout: float = 60) -> int:
+        """SIGTERM, then the exit code."""
+        if self.alive():
+            self.process.send_signal(signal.SIGCONT)
+            self.process.terminate()
+        return self.process.wait(timeout=timeout)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """What it logged, one record a line."""
+        texts = self.log.read_text(errors="replace").splitlines()
+        return [json.loads(text) for text in texts if text.startswith("{")]
+
+    def said(self, words: str) -> bool:
+        return words in self.log.read_text(errors="replace")
+
+
+class Ground:
+    """Where a test submits jobs, starts workers and breaks them."""
+
+    def __init__(
+        self, scratch: Path, *, home: Path, database_url: str, broker_url: str = "memory://"
+    ) -> None:
+        self.scratch = scratch
+        self.home = home
+        self.database_url = database_url
+        self.broker_url = broker_url
+        self.settings: Settings = load_settings(
+            home=home,
+            database_url=database_url,
+            broker_url=broker_url,
+            lease_seconds=3.0,
+            renew_seconds=0.5,
+            reconcile_seconds=0.3,
+            shard_documents=10,
+            backoff_seconds=0.1,
+        )
+        self.database: Database = open_database(self.settings)
+        self.workers: list[WorkerHandle] = []
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """The environment of a worker under test."""
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("POSTQ_")}
+        return {
+            **clean,
+            **QUICK,
+            "POSTQ_HOME": str(self.home),
+            "POSTQ_DATABASE_URL": self.database_url,
+            "POSTQ_BROKER_URL": self.broker_url,
+            "POSTQ_CONFIG": str(self.scratch / "none.toml"),
+            "PYTHONPATH": os.pathsep.join([str(POISON), str(ROOT)]),
+            **more,
+        }
+
+    def start_worker(self, *prefix: str, **more: str) -> WorkerHandle:
+        """Start a worker; `more` are variables for it, `prefix` a command to run it under."""
+        log = self.scratch / f"worker-{len(self.workers)}.log"
+        with log.open("wb") as stream:
+            process = subprocess.Popen(
+                [*prefix, sys.executable, "-m", "postq.worker", "--device", "cpu"],
+                env=self.environment(**more),
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                cwd=self.scratch,
+            )
+        handle = WorkerHandle(process, log)
+        self.workers.append(handle)
+        return handle
+
+    def submit(self, spec: JobSpec, **options: Any) -> int:
+        """Submit a job; returns its number."""
+        with self.database.transaction() as session:
+            now = database_now(session)
+            return submit(session, spec, now=now, settings=self.settings, **options).job_id
+
+    def classify(self, *, corpus_id: int = 1, bundle: str = "1", **options: Any) -> int:
+        return self.submit(ClassifySpec(corpus_id=corpus_id, bundle=bundle), **options)
+
+    def evaluate(self, *, corpus_id: int = 1, bundle: str = "1", **options: Any) -> int:
+        return self.submit(EvaluateSpec(corpus_id=corpus_id, bundle=bundle), **options)
+
+    def train(self, spec: TrainSpec, **options: Any) -> int:
+        return self.submit(spec, **options)
+
+    def job(self, job_id: int) -> Any:
+        """The job's row as it is now."""
+        return self.one(sa.select(job).where(job.c.id == job_id))
+
+    def shards(self, job_id: int) -> list[Any]:
+        return self.all(sa.select(shard).where(shard.c.job_id == job_id).order_by(shard.c.id))
+
+    def one(self, query: sa.Select[Any]) -> Any:
+        with self.database.reading() as session:
+            return session.execute(query).one()
+
+    def all(self, query: sa.Select[Any]) -> list[Any]:
+        with self.database.reading() as session:
+            return list(session.execute(query).all())
+
+    def wait_for_end(self, *job_ids: int, timeout: float = 90) -> list[JobState]:
+        """Wait until the jobs are terminal; their states."""
+
+        def ended() -> list[JobState] | None:
+            states = [self.job(job_id).state for job_id in job_ids]
+            return states if all(state in JOB_TERMINAL for state in states) else None
+
+        return wait_until(ended, timeout, saying=f"jobs {job_ids} to end") or []
+
+    def wait_for_shard(self, job_id: int, state: str, *, timeout: float = 60) -> Any:
+        """Wait until a shard of the job is in a state; its row."""
+        return wait_until(
+            lambda: next((row for row in self.shards(job_id) if row.state == state), None),
+            timeout,
+            saying=f"a shard of job {job_id} to be {state}",
+        )
+
+    def close(self) -> None:
+        """End everything this test started."""
+        for worker in self.workers:
+            for process in [*worker.runners(), worker.process]:
+                if isinstance(process, psutil.Process) or worker.alive():
+                    process.kill()
+            worker.process.wait(timeout=30)
+        self.database.dispose()
+
+
+@contextmanager
+def opened_ground(scratch: Path, **options: Any) -> Iterator[Ground]:
+    """A ground that is cleared away afterwards."""
+    ground = Ground(scratch, **options)
+    try:
+        yield ground
+    finally:
+        ground.close()
+
+
+def runners_of(home: Path) -> list[psutil.Process]:
+    """Every runner process on this machine that was started for `home`, whoever its parent is now."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            command, environment = process.cmdline(), process.environ()
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+        if "postq.worker.runner" in command and environment.get("POSTQ_HOME") == str(home):
+            found.append(process)
+    return found

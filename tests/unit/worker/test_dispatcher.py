@@ -1,0 +1,169 @@
+"""The dispatcher works until nothing is left, wakes for a nudge, and outlives whatever fails."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from postq.contracts.failure import FailureClass
+from postq.db import Database, database_now
+from postq.errors import DatabaseUnavailable
+from postq.jobs.leases import Lease
+from postq.jobs.retries import fail_attempt
+from postq.settings import Settings
+from postq.worker import dispatcher as dispatcher_module
+from postq.worker.dispatcher import Dispatcher
+from tests.unit.worker.conftest import CPU
+from tests.waiting import wait_until
+
+
+class Bench:
+    """A dispatcher in a thread that ends every shard at once, or as a test wishes."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self.database = database
+        self.settings = settings
+        self.seen: list[Lease] = []
+        self.away = False
+        self.looks = 0
+        self.hold = threading.Event()
+        self.hold.set()
+        self.act: Callable[[Lease], None] = self.end
+        self.dispatcher = Dispatcher(
+            database=self,  # type: ignore[arg-type]
+            settings=settings,
+            worker_id="me",
+            device=CPU,
+            loaded=lambda: "",
+            see_through=self._see_through,
+            while_idle=lambda: None,
+            on_change=lambda: None,
+        )
+        self.thread = threading.Thread(target=self.dispatcher.run)
+
+    def reading(self) -> Any:
+        self.looks += 1
+        if self.away:
+            raise DatabaseUnavailable("The database cannot be used.", hint="Wait.")
+        return self.database.reading()
+
+    def transaction(self) -> Any:
+        return self.database.transaction()
+
+    def end(self, lease: Lease) -> None:
+        with self.database.transaction() as session:
+            fail_attempt(
+                session,
+                lease,
+                failure=FailureClass.BAD_INPUT,
+                message="ended by the test",
+                now=database_now(session),
+                settings=self.settings,
+            )
+
+    def _see_through(self, lease: Lease) -> None:
+        self.seen.append(lease)
+        self.hold.wait(30)
+        self.act(lease)
+
+
+@contextmanager
+def running(database: Database, settings: Settings, **changes: Any) -> Iterator[Bench]:
+    bench = Bench(database, settings.model_copy(update=changes))
+    bench.thread.start()
+    try:
+        yield bench
+    finally:
+        bench.hold.set()
+        bench.dispatcher.drain()
+        bench.thread.join(30)
+        assert not bench.thread.is_alive()
+
+
+def test_every_ready_shard_is_worked_on_without_a_nudge(
+    stocked: Database, settings: Settings, submit_job: Callable[[], int]
+) -> None:
+    with running(stocked, settings) as bench:
+        submit_job()
+        wait_until(lambda: len(bench.seen) == 3)
+    assert [lease.start_row for lease in bench.seen] == [0, 10, 20]
+
+
+def test_a_nudge_is_acted_on_long_before_the_next_poll(
+    stocked: Database, settings: Settings, submit_job: Callable[[], int]
+) -> None:
+    with running(stocked, settings, poll_seconds=10_000.0) as bench:
+        wait_until(lambda: bench.looks == 1)
+        submit_job()
+        bench.dispatcher.nudged()
+        assert len(bench.seen) == 3
+
+
+def test_a_nudge_returns_only_when_nothing_is_left(
+    stocked: Database, settings: Settings, submit_job: Callable[[], int]
+) -> None:
+    submit_job()
+    with running(stocked, settings) as bench:
+        bench.hold.clear()
+        wait_until(lambda: bench.seen)
+        nudge = threading.Thread(target=bench.dispatcher.nudged)
+        nudge.start()
+        nudge.join(0.2)
+        assert nudge.is_alive()
+        bench.hold.set()
+        nudge.join(30)
+        assert not nudge.is_alive()
+        assert len(bench.seen) == 3
+
+
+def test_a_nudge_in_hand_does_not_hold_up_a_drain(
+    stocked: Database, settings: Settings, submit_job: Callable[[], int]
+) -> None:
+    submit_job()
+    with running(stocked, settings) as bench:
+        bench.hold.clear()
+        wait_until(lambda: bench.seen)
+        nudge = threading.Thread(target=bench.dispatcher.nudged)
+        nudge.start()
+        bench.dispatcher.drain()
+        nudge.join(30)
+        assert not nudge.is_alive()
+    assert len(bench.seen) == 1
+
+
+def test_an_outage_of_the_database_is_outlived(
+    stocked: Database, settings: Settings, submit_job: Callable[[], int]
+) -> None:
+    with running(stocked, settings) as bench:
+        bench.away = True
+        looks = bench.looks
+        wait_until(lambda: bench.looks > looks + 1)
+        submit_job()
+        bench.away = False
+        wait_until(lambda: len(bench.seen) == 3)
+
+
+def test_an_error_of_our_own_is_outlived(
+    stocked: Database, settings: Settings, submit_job: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher_module, "Backoff", _NoWait)
+    with running(stocked, settings) as bench:
+
+        def fail_once(lease: Lease) -> None:
+            bench.act = bench.end
+            raise RuntimeError("a bug")
+
+        bench.act = fail_once
+        submit_job()
+        wait_until(lambda: len(bench.seen) == 3)
+    assert bench.dispatcher.shard_id is None
+
+
+class _NoWait:
+    def next_seconds(self) -> float:
+        return 0.0
+
+    def reset(self) -> None:
+        pass
