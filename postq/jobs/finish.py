@@ -124,7 +124,7 @@ def _end_blocked(
 
 def _shard_counts(session: Session, job_id: int) -> dict[ShardState, int]:
     query = sa.select(shard.c.state, sa.func.count()).where(shard.c.job_id == job_id).group_by(shard.c.state)
-    return dict(session.execute(query).tuples().all())
+    return dict(session.execute(query).all())
 
 
 def _ending(counts: dict[ShardState, int], *, quarantined: int) -> tuple[JobState, str]:

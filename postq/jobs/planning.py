@@ -188,8 +188,7 @@ def _new_windows(session: Session, corpus: Corpus, fingerprint: bytes, size: int
         .order_by(number)
     )
     return [
-        _Window(start=start, stop=stop, unscored=count)
-        for _, start, stop, count in session.execute(query).tuples()
+        _Window(start=start, stop=stop, unscored=count) for _, start, stop, count in session.execute(query)
     ]
 
 

@@ -81,13 +81,13 @@ def queue_depth(session: Session) -> dict[str, int]:
         .where(shard.c.state == ShardState.READY)
         .group_by(shard.c.device_kind)
     )
-    return dict(session.execute(query).tuples().all())
+    return dict(session.execute(query).all())
 
 
 def count_jobs(session: Session) -> dict[JobState, int]:
     """How many jobs are in each state."""
     query = sa.select(job.c.state, sa.func.count()).group_by(job.c.state)
-    return dict(session.execute(query).tuples().all())
+    return dict(session.execute(query).all())
 
 
 def _views(
@@ -167,7 +167,7 @@ def _shard_facts(
         .group_by(shard.c.job_id, shard.c.state)
     )
     facts: dict[int, dict[ShardState, ShardFacts]] = defaultdict(dict)
-    for job_id, state, count, ready, next_at, done in session.execute(query).tuples():
+    for job_id, state, count, ready, next_at, done in session.execute(query):
         facts[job_id][state] = ShardFacts(
             count=count, claimable=int(ready or 0), next_at=next_at, progress_done=int(done or 0)
         )
@@ -224,7 +224,7 @@ def _current_workers(session: Session, found: Job) -> tuple[str, ...]:
         .where(shard.c.job_id == found.id, shard.c.state == ShardState.LEASED)
         .order_by(shard.c.id)
     )
-    return tuple(f"{host} {device}" for host, device in session.execute(query).tuples())
+    return tuple(f"{host} {device}" for host, device in session.execute(query))
 
 
 def _attempts(session: Session, job_id: int, *, limit: int) -> tuple[AttemptView, ...]:

@@ -104,7 +104,7 @@ def find_unnudged(session: Session, *, now: datetime, settings: Settings) -> Cou
         )
         .group_by(shard.c.device_kind)
     )
-    found: dict[str, int] = dict(session.execute(waiting).tuples().all())
+    found: dict[str, int] = dict(session.execute(waiting).all())
     return Counts(changed=sum(found.values()), device_kinds=tuple(sorted(found)))
 
 
@@ -133,7 +133,7 @@ def ended_attempts(session: Session, folders: Iterable[tuple[int, int]]) -> list
         query = sa.select(attempt.c.shard_id, attempt.c.token).where(
             attempt.c.shard_id.in_(shards), attempt.c.outcome == AttemptOutcome.RUNNING
         )
-        running.update(session.execute(query).tuples().all())
+        running.update(session.execute(query).all())
     return [pair for pair in asked if pair not in running]
 
 

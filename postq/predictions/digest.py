@@ -42,7 +42,7 @@ def _scores(session: Session, job_id: int) -> Iterator[tuple[int, bytes, bytes]]
             .order_by(prediction.c.row)
             .limit(_CHUNK)
         )
-        chunk = session.execute(query).tuples().all()
+        chunk = session.execute(query).all()
         if not chunk:
             return
         yield from chunk
@@ -68,7 +68,7 @@ def _labels(session: Session, job_id: int) -> Iterator[tuple[int, tuple[str, ...
             prediction_label.c.row > after,
             prediction_label.c.row <= stop,
         )
-        pairs = sorted(session.execute(query).tuples())  # in Python, since databases sort text differently
+        pairs = sorted(session.execute(query))  # in Python, since databases sort text differently
         for row, group in groupby(pairs, key=itemgetter(0)):
             yield row, tuple(label for _, label in group)
         after = stop

@@ -171,6 +171,6 @@ def _labels_over(
             .where(table.job_id == job_id, table.row.in_(rows))
             .order_by(table.row, table.score.desc(), table.label)
         )
-        for row, label, score in session.execute(query).tuples():
+        for row, label, score in session.execute(query):
             over[job_id, row].append((label, score))
     return over

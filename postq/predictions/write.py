@@ -28,7 +28,7 @@ def content_hashes(session: Session, *, corpus_id: int, start_row: int, stop_row
     query = sa.select(document.c.row, document.c.content_hash).where(
         document.c.corpus_id == corpus_id, document.c.row >= start_row, document.c.row < stop_row
     )
-    return dict(session.execute(query).tuples().all())
+    return dict(session.execute(query).all())
 
 
 def write_predictions(
