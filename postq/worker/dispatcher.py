@@ -128,6 +128,7 @@ class Dispatcher:
         self._on_change()
 
     def _nothing_left(self, wanted: int) -> None:
+        _log.debug("Nothing is left to claim.")
         with self._changed:
             self._looked = wanted
             self._changed.notify_all()
