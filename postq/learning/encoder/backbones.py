@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -26,7 +27,7 @@ from postq.learning.encoder.positions import extend_positions, position_capacity
 from postq.learning.encoder.quiet import quiet_transformers
 
 HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")
-LOADING_ERRORS = (OSError, ValueError, KeyError, RuntimeError, TypeError, ImportError)
+LOADING_ERRORS = (OSError, ValueError, KeyError, RuntimeError, TypeError, ImportError, SafetensorError)
 
 
 class Backbone:
@@ -196,6 +197,4 @@ def _explained(source: str, exc: Exception) -> BundleUnusable:
             f"The folder {source} holds no safetensors weights.",
             hint="Save the model with safetensors; pickled weights are never loaded.",
         )
-    return BundleUnusable(
-        f"The model in {source} could not be loaded: {reason}", hint="Use an undamaged copy."
-    )
+    return BundleUnusable(f"The model in {source} cannot be loaded: {reason}", hint="Use an undamaged copy.")

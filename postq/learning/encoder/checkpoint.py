@@ -18,6 +18,7 @@ from postq.errors import DigestMismatch, StorageUnavailable
 
 MANIFEST = "manifest.json"
 STATE = "state.json"
+REQUIRED = {STATE, "weights.safetensors", "optimizer.safetensors", "random.safetensors"}
 PREFIX = "checkpoint-"
 FORMAT = 1
 
@@ -84,6 +85,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         files: dict[str, str] = manifest["files"]
+        if absent := REQUIRED - files.keys():
+            raise _refused(path, f"its manifest does not list {', '.join(sorted(absent))}")
         for name, digest in files.items():
             if _digest(path / name) != digest:
                 raise _refused(path, f"{name} does not match its digest")

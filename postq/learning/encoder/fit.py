@@ -40,7 +40,12 @@ def _check_windows(windows: int | list[int], *, layers: int) -> None:
 
 
 def check_tokenizer(tokenizer: Any, model: nn.Module) -> None:
-    """Every id the tokenizer can give must have a row in the embedding table."""
+    """The tokenizer must know words, and every id it can give must have a row in the embedding table."""
+    # transformers makes an empty tokenizer of a folder without tokenizer files, and says nothing.
+    if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
+        raise BundleUnusable(
+            "The tokenizer knows no words: its files are missing.", hint="Add tokenizer.json to the folder."
+        )
     embedding: Any = model.get_input_embeddings()  # type: ignore[operator]
     rows = int(embedding.num_embeddings)
     if len(tokenizer) > rows:

@@ -1,6 +1,7 @@
 """One optimizer step: gradients summed per document, and what to do when numbers or memory fail."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -159,8 +160,10 @@ def _shrink(bench: Workbench, state: TrainingState, *, cause: BaseException) -> 
 
 def enable_gradient_checkpointing(bench: Workbench) -> bool:
     """Recompute activations in the backward pass; False where the model cannot."""
-    model = bench.model
+    model: Any = bench.model
     if not getattr(model, "supports_gradient_checkpointing", False):
         return False
-    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})  # type: ignore[operator]
+    # transformers 5.23 deprecates the older name, 5.17 knows no other; both default to non-reentrant.
+    newer = getattr(model, "activation_checkpointing_enable", None)
+    (newer or model.gradient_checkpointing_enable)()
     return True
