@@ -117,12 +117,17 @@ def _wrong_schema(kind: str, current: str | None) -> Finding:
 
 
 def _workers(invocation: Invocation) -> Iterator[Finding]:
+    from sqlalchemy.exc import SQLAlchemyError
+
     from postq.cli.living import living_workers
     from postq.db import open_database
 
     database = open_database(invocation.settings)
     try:
         living = living_workers(database, invocation.settings)
+    except (PostqError, SQLAlchemyError):  # told above, by the check of the database
+        yield Finding(check="workers", level=Level.NOTE, text="not known while the database is not usable")
+        return
     finally:
         database.dispose()
     for row in living:
@@ -186,17 +191,22 @@ EXTRAS = (
 
 def _extras(invocation: Invocation) -> Iterator[Finding]:
     del invocation
-    for extra, modules, purpose in EXTRAS:
-        missing = [module for module in modules if importlib.util.find_spec(module) is None]
-        if not missing:
-            yield Finding(check="extras", level=Level.OK, text=f"{extra} is installed")
-            continue
-        yield Finding(
-            check="extras",
-            level=Level.NOTE,
-            text=f"{extra} is not installed here ({', '.join(missing)}); it is needed to {purpose}.",
-            fix=f"pip install 'postq[{extra}]'",
-        )
+    missing = {extra: _missing(modules) for extra, modules, _ in EXTRAS}
+    installed = [extra for extra, modules in missing.items() if not modules]
+    if installed:
+        yield Finding(check="extras", level=Level.OK, text=f"installed: {', '.join(installed)}")
+    for extra, _, purpose in EXTRAS:
+        if missing[extra]:
+            yield Finding(
+                check="extras",
+                level=Level.NOTE,
+                text=f"{extra} is not installed ({', '.join(missing[extra])}); it is needed to {purpose}.",
+                fix=f"pip install 'postq[{extra}]'",
+            )
+
+
+def _missing(modules: tuple[str, ...]) -> list[str]:
+    return [module for module in modules if importlib.util.find_spec(module) is None]
 
 
 Check = Callable[[Invocation], Iterator[Finding]]

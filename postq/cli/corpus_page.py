@@ -62,7 +62,7 @@ def _labels(found: Mapping[str, Any]) -> list[RenderableType]:
     shown = list(counts.items())[:SHOWN_LABELS]
     rows = [
         (
-            Text(f"  {clean(label)}"),
+            Text(clean(label), no_wrap=True, overflow="ellipsis"),
             Text(f"{number:,}", justify="right"),
             Text(share(number, found["documents"]), justify="right", style="dim"),
             Bar(largest, 0, number, width=BAR_COLUMNS, color="cyan"),

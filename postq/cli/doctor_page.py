@@ -25,7 +25,7 @@ def doctor_page(values: Sequence[SettingValue], findings: Sequence[Finding]) -> 
 def _setting(value: SettingValue) -> tuple[Text, Text, Text]:
     faint = "dim" if value.source == "default" else ""
     return (
-        Text(f"  {value.name}", style=faint),
+        Text(value.name, style=faint),
         Text(clean(value.value), style=faint, overflow="fold"),
         Text(value.source, style="dim" if faint else "cyan"),
     )
@@ -36,7 +36,7 @@ def _check(finding: Finding) -> tuple[Text, Text]:
     text = Text(clean(finding.text))
     if finding.fix:
         text.append(f"\n→ {clean(finding.fix)}", style="cyan")
-    return Text.assemble("  ", (mark, style), f" {finding.check}"), text
+    return Text.assemble((mark, style), f" {finding.check}"), text
 
 
 def _verdict(findings: Sequence[Finding]) -> Text:

@@ -28,15 +28,24 @@ class Invocation:
 
     @cached_property
     def settings(self) -> "Settings":
-        """The settings in force; the first use also sets logging up."""
-        from postq.logs import configure_logging
+        """The settings in force."""
         from postq.settings import load_settings
 
         self._choose_file()
         settings = load_settings(**self.flags)
+        if self.verbose:
+            self.set_logging_up(settings)
+        return settings
+
+    def set_logging_up(self, settings: "Settings") -> None:
+        """Send log lines to the error stream, and without --verbose only errors.
+
+        Called by the few commands that run code which logs: the import costs a tenth of `postq status`.
+        """
+        from postq.logs import configure_logging
+
         level = "debug" if self.verbose else "error"
         configure_logging(settings.model_copy(update={"log_level": level}), component="cli")
-        return settings
 
     @cached_property
     def database(self) -> "Database":

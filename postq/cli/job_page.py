@@ -113,7 +113,7 @@ def _needs(view: JobView) -> str | None:
 
 def _attempt(attempt: AttemptView) -> tuple[Text, Text, Text]:
     return (
-        Text(f"  shard {attempt.shard_id}", style="dim"),
+        Text(f"shard {attempt.shard_id}", style="dim"),
         Text(f"{attempt.outcome} ({attempt.failure})", style="red"),
         Text(clean(attempt.message or "")),
     )

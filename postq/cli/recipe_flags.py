@@ -86,5 +86,5 @@ def _unfit(exc: "ValidationError") -> BadInput:
     name = ".".join(str(part) for part in first["loc"])
     return BadInput(
         f"The value {first['input']!r} does not fit '{name}': {first['msg'].lower()}.",
-        hint=f"Give another value with --set {name}=VALUE; docs/recipes.md explains each field.",
+        hint=f"Give another value, such as the preset's own, with --set {name}=VALUE.",
     )

@@ -74,6 +74,7 @@ def submit_train(
     min_label_count: Annotated[
         int | None,
         typer.Option(
+            metavar="N",
             min=1,
             help="Learn labels that at least this many training documents carry.",
             rich_help_panel=RECIPE,

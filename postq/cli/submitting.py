@@ -87,12 +87,18 @@ def tell_submitted(
     invocation: Invocation, job_id: int, *, created: bool, device_kind: str, answer: Answer
 ) -> None:
     """Tell the job's number, hint to the workers, say when there are none, and wait when asked to."""
+    from postq.cli.job_filter import JobFilter
+    from postq.cli.job_listing import has_ended
     from postq.cli.living import warn_if_nobody_works
 
     _tell(job_id, created=created, answer=answer)
-    if created:
-        nudge_workers(invocation, device_kind)
-    warn_if_nobody_works(invocation.database, invocation.settings)
+    view = JobFilter(job=job_id).ask(invocation)[0]
+    if has_ended(view):
+        say(f"Job {job_id} has {view.state.value.replace('_', ' ')}: {view.reason}.")
+    else:
+        if created:
+            nudge_workers(invocation, device_kind)
+        warn_if_nobody_works(invocation.database, invocation.settings)
     if answer.wait:
         _wait(invocation, job_id, answer=answer)
 
@@ -114,6 +120,7 @@ def nudge_workers(invocation: Invocation, device_kind: str) -> None:
         return  # workers of the embedded broker poll; publishing needs a costly import
     from postq.nudges import nudge
 
+    invocation.set_logging_up(invocation.settings)
     if not nudge(invocation.settings, device_kind=device_kind):
         note("The broker does not answer. The job is stored; workers find it by polling the database.")
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -35,17 +36,18 @@ def cell(column: Column[Any], row: Any) -> Text:
     return Text("\n".join(map(clean, text.split("\n"))), style=column.style(row) if column.style else "")
 
 
-def grid(rows: Iterable[Sequence[RenderableType]]) -> Table:
-    """Rows without headings; the last column takes what room is left."""
+def grid(rows: Iterable[Sequence[RenderableType]], *, indent: int = 2) -> RenderableType:
+    """Rows without headings, set in by `indent` columns; long cells are wrapped inside their column."""
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     for row in rows:
         table.add_row(*row)
-    return table
+    return Padding(table, (0, 0, 0, indent))
 
 
-def facts(pairs: Iterable[tuple[str, RenderableType | None]]) -> Table:
+def facts(pairs: Iterable[tuple[str, RenderableType | None]]) -> RenderableType:
     """Names, dim, with their values beside them; pairs without a value are left out."""
-    rows = [
-        (Text(f"  {name}", style="dim"), value) for name, value in pairs if value is not None and value != ""
-    ]
-    return grid([(name, Text(clean(value)) if isinstance(value, str) else value) for name, value in rows])
+    return grid(
+        (Text(name, style="dim"), Text(clean(value)) if isinstance(value, str) else value)
+        for name, value in pairs
+        if value is not None and value != ""
+    )
