@@ -55,11 +55,11 @@ class _Dealer:
         index = {name: column for column, name in enumerate(names)}
         self._units = units
         self._order = sorted(range(len(units)), key=lambda i: (-units[i].size, units[i].draw))
-        self._columns = [[index[label] for label in unit.labels] for unit in units]
-        self._counts = [list(unit.labels.values()) for unit in units]
+        self._columns = [_integers(index[label] for label in unit.labels) for unit in units]
+        self._counts = [_integers(unit.labels.values()) for unit in units]
         self._holders: list[list[int]] = [[] for _ in names]
         for place in self._order:
-            for column in self._columns[place]:
+            for column in self._columns[place].tolist():
                 self._holders[column].append(place)
         self._left = np.zeros(len(names), dtype=np.int64)
         for columns, counts in zip(self._columns, self._counts, strict=True):
@@ -103,3 +103,7 @@ class _Dealer:
         self._left[columns] -= counts
         self._wanted_of_label[split, columns] -= counts
         self._wanted[split] -= self._units[place].size
+
+
+def _integers(values: Iterable[int]) -> NDArray[np.int64]:
+    return np.array(list(values), dtype=np.int64)  # typed, since an empty list would become floats

@@ -5,6 +5,7 @@ from random import Random
 
 from postq.corpus.synthetic.phrases import Phrasebook, Topic
 
+YEARS_OF_CASE = 4
 OTHER_TOPIC_SHARE = 0.12
 """How often a fact or a rule strays from the case's own topic."""
 
@@ -19,7 +20,10 @@ class Case(dict[str, str]):
         self._rng = rng
         self._choose = rng.choice
         self._slots: dict[str, Callable[[], str]] = {
-            "date": self._date,
+            "date": lambda: self._dated(self._rng.random()),
+            "day": self._next_day,
+            "later": lambda: self._dated(1 + self._rng.random() / YEARS_OF_CASE),
+            "season": lambda: self._word("seasons"),
             "case": self._citation,
             "statute": self._statute,
             "fact": self._fact,
@@ -30,22 +34,27 @@ class Case(dict[str, str]):
             "amount": lambda: f"${rng.randrange(12, 9_800) * 50:,}",
             "days": lambda: str(rng.randrange(2, 90)),
             "number": lambda: str(rng.randrange(1, 60)),
-            "month": lambda: self._word("months"),
             "party": lambda: self._choose((self["appellant"], self["appellee"])),
             "judge": lambda: self._word("surnames"),
             "year": lambda: str(self.year - rng.randrange(1, 25)),
             "ruled": lambda: self._word("rulings"),
         }
+        self._untold: list[str] = []
+        self._told = 0.0
         self.year = rng.randrange(1994, 2020)
         self._set_parties(criminal=criminal)
 
     def __missing__(self, slot: str) -> str:
         return self._slots[slot]()
 
+    def sides(self) -> tuple[str, str]:
+        """The two parties, the one that moves first."""
+        sides = (self["appellant"], self["appellee"])
+        return sides if self._rng.random() < 0.5 else sides[::-1]
+
     def fill(self, phrase: str, **fixed: str) -> str:
         """`phrase` with its slots filled; `fixed` slots win and may hold slots themselves."""
-        sides = (self["appellant"], self["appellee"])
-        self["movant"], self["opponent"] = sides if self._rng.random() < 0.5 else sides[::-1]
+        self["movant"], self["opponent"] = self.sides()
         if fixed:
             phrase = phrase.format_map(_Kept(fixed))
         return _capitalised(phrase.format_map(self))
@@ -87,12 +96,25 @@ class Case(dict[str, str]):
         return f"{self._word('given_names')} {self._word('surnames')}"
 
     def _fact(self) -> str:
-        topic = self._some_topic()
-        fact = f"{self._choose(topic.subjects)} {self._choose(topic.acts)}"
-        return f"{fact} {self._word('adjuncts').format_map(self)}" if self._rng.random() < 0.5 else fact
+        """A fact not yet told, until all of the topic's have been."""
+        if self._rng.random() < OTHER_TOPIC_SHARE:
+            fact = self._choose(self._choose(self._phrases.topics).facts)
+        else:
+            if not self._untold:
+                self._untold = self._rng.sample(self._topic.facts, len(self._topic.facts))
+            fact = self._untold.pop()
+        return f"{fact} {self._word('adjuncts').format_map(self)}" if self._rng.random() < 0.15 else fact
 
-    def _date(self) -> str:
-        return f"{self._word('months')} {self._rng.randrange(1, 29)}, {self.year - self._rng.randrange(0, 4)}"
+    def _next_day(self) -> str:
+        """A date a little after the one before, so that a story moves forward."""
+        self._told += (1 - self._told) * 0.08 * self._rng.random()
+        return self._dated(self._told)
+
+    def _dated(self, place: float) -> str:
+        """A date between the beginning of the affair (0) and the year of the decision (1)."""
+        months = int(place * 12 * YEARS_OF_CASE)
+        year = self.year - YEARS_OF_CASE + months // 12
+        return f"{self._phrases.words['months'][months % 12]} {self._rng.randrange(1, 29)}, {year}"
 
     def _citation(self) -> str:
         volume, page = self._rng.randrange(40, 990), self._rng.randrange(1, 1400)

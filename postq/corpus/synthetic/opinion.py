@@ -17,6 +17,11 @@ FALSE_SHARE = 0.03
 LATE_SHARE = 0.2
 """Documents whose postures are spoken of in the discussion only, well after the beginning."""
 
+NUMERALS = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII")
+
+WORDS_PER_RETURN = 500
+"""A long opinion comes back to its postures, up to once in so many words."""
+
 Section = dict[str, Any]
 
 
@@ -35,7 +40,7 @@ class OpinionWriter:
         topic = self._topic(labels, rng)
         criminal = "Appellate Review" in labels
         case = Case(self._phrases, topic=topic, criminal=criminal, rng=rng)
-        told = self._evidence(labels, case, rng)
+        told = self._evidence(labels, words, case, rng)
         passing = self._mentions(labels, words, case, rng)
         return _Draft(self._phrases, case, labels, rng).sections(told=told, passing=passing, words=words)
 
@@ -46,27 +51,32 @@ class OpinionWriter:
             fitting = [topic for topic in fitting if "administrative" in topic.groups]
         return rng.choice(fitting or self._phrases.topics)
 
-    def _evidence(self, labels: frozenset[str], case: Case, rng: Random) -> list[str]:
+    def _evidence(self, labels: frozenset[str], words: int, case: Case, rng: Random) -> list[str]:
         """Sentences that speak of the document's postures, in the order of a telling."""
         told: list[str] = []
         for label in sorted(labels):
-            told += self._about(self._phrases.postures[label], case, rng, draw=rng.random())
+            told += self._about(self._phrases.postures[label], words, case, rng, draw=rng.random())
         if rng.random() < FALSE_SHARE:
             (other,) = rng.choices(self._names, weights=self._passing)
-            told += self._about(self._phrases.postures[other], case, rng, draw=1.0)
+            told += self._about(self._phrases.postures[other], words, case, rng, draw=1.0)
         return told
 
-    def _about(self, words: PostureWords, case: Case, rng: Random, *, draw: float) -> list[str]:
+    def _about(self, posture: PostureWords, words: int, case: Case, rng: Random, *, draw: float) -> list[str]:
         if draw < SILENT_SHARE:
             return []
-        hints = [case.fill(hint) for hint in rng.sample(words.hints, rng.randrange(1, len(words.hints) + 1))]
+        hints = [
+            case.fill(hint) for hint in rng.sample(posture.hints, rng.randrange(1, len(posture.hints) + 1))
+        ]
         if draw < SILENT_SHARE + FAINT_SHARE:
             return hints
-        strong = list(words.says) or list(self._phrases.words["motion_frames"])
-        chosen = rng.sample(strong, min(len(strong), rng.randrange(2, 5)))
-        told = [self._motion(phrase, words, case, rng) for phrase in chosen]
-        if words.names and rng.random() < 0.6:
-            told.append(self._motion(rng.choice(self._phrases.words["motion_conclusions"]), words, case, rng))
+        strong = posture.says or self._phrases.words["motion_frames"]
+        movant, opponent = case.sides()
+        motion = {"movant": movant, "opponent": opponent, "ruled": rng.choice(self._phrases.words["rulings"])}
+        count = rng.randrange(2, 5) + int(rng.random() * words / WORDS_PER_RETURN)
+        chosen = _drawn(strong, count, rng)
+        if posture.names and rng.random() < 0.6:
+            chosen.append(rng.choice(self._phrases.words["motion_conclusions"]))
+        told = [self._motion(phrase, posture, case, rng, **motion) for phrase in chosen]
         return told + hints[: rng.randrange(0, 3)]
 
     def _mentions(self, labels: frozenset[str], words: int, case: Case, rng: Random) -> list[str]:
@@ -82,10 +92,16 @@ class OpinionWriter:
             return case.fill(rng.choice(words.hints))
         return self._motion(rng.choice(words.asides or self._phrases.words["aside_frames"]), words, case, rng)
 
-    def _motion(self, frame: str, words: PostureWords, case: Case, rng: Random) -> str:
+    def _motion(self, frame: str, words: PostureWords, case: Case, rng: Random, **motion: str) -> str:
         if not words.names:
             return case.fill(frame)
-        return case.fill(frame, name=rng.choice(words.names), grounds=rng.choice(words.grounds))
+        return case.fill(frame, name=rng.choice(words.names), grounds=rng.choice(words.grounds), **motion)
+
+
+def _drawn(phrases: Sequence[str], count: int, rng: Random) -> list[str]:
+    """`count` phrases, each used once before any is used again."""
+    rounds = -(-count // len(phrases))
+    return [phrase for _ in range(rounds) for phrase in rng.sample(phrases, len(phrases))][:count]
 
 
 class _Draft:
@@ -111,14 +127,23 @@ class _Draft:
         ]
         self._rng.shuffle(discussion)
         laid = [
-            self._caption(),
             self._section("background", [*self._opening(), *facts]),
             self._section("history", early),
             self._section("standard", self._standard(words)),
             *self._discussion(discussion),
             self._section("conclusion", self._closing()),
         ]
-        return [section for section in laid if section["paragraphs"]]
+        return [self._caption(), *self._styled([section for section in laid if section["paragraphs"]])]
+
+    def _styled(self, sections: list[Section]) -> list[Section]:
+        """Headings in the house style of one court: plain, in capitals, or numbered."""
+        style = self._rng.choice(("plain", "capitals", "numbered"))
+        for number, section in zip(NUMERALS, sections, strict=False):
+            if style != "plain":
+                section["headtext"] = section["headtext"].upper()
+            if style == "numbered":
+                section["headtext"] = f"{number}. {section['headtext']}"
+        return sections
 
     def _caption(self) -> Section:
         case = self._case
@@ -132,7 +157,7 @@ class _Draft:
 
     def _docket(self) -> str:
         case, rng = self._case, self._rng
-        kind = rng.choice(("CV", "CA", "CR", "AP"))
+        kind = "CR" if "Appellate Review" in self._labels else rng.choice(("CV", "CA", "AP"))
         number = f"{case.year - rng.randrange(0, 3)}-{kind}-{rng.randrange(100, 9999):04d}"
         month = rng.choice(self._words["months"])
         return f"No. {number}. Decided {month} {rng.randrange(1, 29)}, {case.year}."

@@ -24,8 +24,8 @@ class Topic:
 
     name: str
     groups: frozenset[str]
-    subjects: tuple[str, ...]
-    acts: tuple[str, ...]
+    facts: tuple[str, ...]
+    """Clauses of fact, such as `the buyer kept the goods`."""
     issues: tuple[str, ...]
     rules: tuple[str, ...]
 
@@ -59,8 +59,9 @@ def _posture_words(fields: dict[str, Any]) -> PostureWords:
 
 
 def _topic(name: str, fields: dict[str, Any]) -> Topic:
-    lists = _tuples({part: fields[part] for part in ("subjects", "acts", "issues", "rules")})
-    return Topic(name=name, groups=frozenset(fields["groups"]), **lists)
+    facts = tuple(f"{who} {act}" for who, acts in fields["people"].items() for act in acts)
+    lists = _tuples({part: fields[part] for part in ("issues", "rules")})
+    return Topic(name=name, groups=frozenset(fields["groups"]), facts=facts, **lists)
 
 
 def _tuples(lists: dict[str, Any]) -> dict[str, tuple[str, ...]]:
