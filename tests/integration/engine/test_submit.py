@@ -36,9 +36,14 @@ def test_nothing_stays_of_a_submit_whose_transaction_fails(world: World) -> None
     corpus = world.add_corpus()
     world.add_bundle()
     spec = ClassifySpec(corpus_id=corpus, bundle="postures")
-    with pytest.raises(RuntimeError), world.session() as session:
-        submit(session, spec, now=world.now, settings=world.settings)
-        raise RuntimeError("the caller's transaction breaks")
+
+    def submit_and_break() -> None:
+        with world.session() as session:
+            submit(session, spec, now=world.now, settings=world.settings)
+            raise RuntimeError("the caller's transaction breaks")
+
+    with pytest.raises(RuntimeError, match="breaks"):
+        submit_and_break()
     with world.database.reading() as session:
         counts = [
             session.scalar(sa.select(sa.func.count()).select_from(table)) for table in (job, shard, event)
