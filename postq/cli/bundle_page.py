@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from postq.cli.bundles import ListedBundle
-from postq.cli.figures import figures_table
+from postq.cli.figures import figures_of, figures_table
 from postq.cli.tables import facts
 from postq.cli.terminal import clean
 from postq.cli.wording import clock, count, short_path, size
@@ -35,8 +35,8 @@ def _facts(bundle: ListedBundle, home: Path) -> list[tuple[str, str]]:
 
 
 def _figures(metrics: Mapping[str, Any]) -> list[RenderableType]:
-    table = figures_table(metrics)
-    return [] if table is None else [Text(""), table]
+    found = figures_of(metrics)
+    return [Text(""), figures_table(found)] if found else []
 
 
 def _labels(labels: list[str]) -> list[RenderableType]:

@@ -1,7 +1,5 @@
 """`postq bundles`: trained models, their figures and their aliases; and making backbones to train from."""
 
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +12,6 @@ from postq.cli.invocation import invocation_of
 from postq.cli.listing import Column, Listing
 from postq.cli.terminal import say, show, show_json
 from postq.cli.wording import size
-from postq.errors import Environment, ExtraMissing
 
 if TYPE_CHECKING:
     from postq.models import BundleRow
@@ -163,69 +160,49 @@ def tiny_backbone(
     ctx: typer.Context,
     *,
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to write the backbone.")],
-    corpus: Annotated[str, typer.Option(metavar="CORPUS", help="Its texts train the tokenizer.")],
-    seed: Annotated[int, typer.Option(help="Seed of the random weights.")] = 42,
+    corpus: Annotated[
+        str, typer.Option(metavar="CORPUS", help="Its texts train the tokenizer.", show_default=False)
+    ],
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the random weights.")] = 42,
 ) -> None:
     """Make a small, untrained Longformer in Hub layout, for demonstrations and tests.
 
     Needs the extra `encoders`. Its weights are random: expect nothing of it before it is trained.
     """
-    snapshot = _snapshot_folder(ctx, corpus)
-    _run_learning(
-        "postq.learning.encoder.tiny", str(folder), "--snapshot", str(snapshot), "--seed", str(seed)
-    )
+    from postq.cli.backbones import make_tiny
+    from postq.registry.corpora import resolve_corpus
+
+    invocation = invocation_of(ctx)
+    with invocation.database.reading() as session:
+        snapshot = invocation.settings.home / resolve_corpus(session, corpus).path
+    make_tiny(folder, snapshot=snapshot, seed=seed)
     say(f"The backbone is in {folder}; train it with --preset tiny-longformer --backbone {folder}.")
 
 
 @command(
     "convert",
     examples=("postq bundles convert models/minilm models/minilm-longformer --max-tokens 4096",),
-    exits=(3, 6),
+    exits=(3, 5, 6),
 )
 def convert(
+    *,
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="Folder of a BERT encoder in Hub layout.")],
     target: Annotated[Path, typer.Argument(metavar="TARGET", help="Folder to write the Longformer to.")],
-    max_tokens: Annotated[int, typer.Option(min=8, help="Longest text the Longformer is to read.")] = 4096,
-    window: Annotated[int, typer.Option(min=2, help="Attention window, in tokens; even.")] = 512,
+    max_tokens: Annotated[
+        int, typer.Option(metavar="N", min=8, help="Longest text the Longformer is to read.")
+    ] = 4096,
+    window: Annotated[
+        int, typer.Option(metavar="N", min=2, help="Tokens each token attends to; even.")
+    ] = 512,
 ) -> None:
     """Convert a BERT encoder into a Longformer: positions tiled, global projections copied.
 
     Needs the extra `encoders`.
     """
-    _run_learning(
-        "postq.learning.encoder.convert",
-        str(source),
-        str(target),
-        "--max-tokens",
-        str(max_tokens),
-        "--window",
-        str(window),
-    )
+    from postq.cli.backbones import convert_to_longformer
+
+    convert_to_longformer(source, target, max_tokens=max_tokens, window=window)
     say(f"The Longformer is in {target}; train it with --backbone {target}.")
-
-
-def _snapshot_folder(ctx: typer.Context, corpus: str) -> Path:
-    from postq.registry.corpora import resolve_corpus
-
-    invocation = invocation_of(ctx)
-    with invocation.database.reading() as session:
-        return invocation.settings.home / resolve_corpus(session, corpus).path
-
-
-def _run_learning(module: str, *arguments: str) -> None:
-    """Run a part of `learning` as a process of its own: the command line never loads torch."""
-    import importlib.util
-
-    if importlib.util.find_spec("torch") is None:
-        raise ExtraMissing(
-            "The extra 'encoders' is not installed here.",
-            hint="Install it with: pip install 'postq[encoders]'.",
-        )
-    done = subprocess.run([sys.executable, "-m", module, *arguments], check=False)
-    if done.returncode != 0:
-        raise Environment(
-            f"{module} ended with exit code {done.returncode}.", hint="Its own message stands above this one."
-        )
 
 
 app = group(

@@ -1,12 +1,94 @@
-"""The figures of a bundle, a training or an evaluation as a table; nothing when there are none."""
+"""The figures of a training, an evaluation or a bundle as one table: a line per model and set of documents."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from rich.console import RenderableType
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
+
+from postq.cli.terminal import clean
+
+CUTS = {"half": "at 0.5", "global": "one threshold", "default": "per label", "cross_fitted": "cross-fitted"}
+"""The ways to cut scores into labels, in the order of the columns."""
+SPLITS = ("test", "all", "validation", "out_of_fold", "train")
 
 
-def figures_table(result: Mapping[str, Any]) -> Table | None:
-    """Placeholder until the shape of results is settled."""
-    del result
-    return None
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """One model on one set of documents: micro-F1 and macro-F1 at each cut, and the mean average precision."""
+
+    model: str
+    on: str
+    f1: Mapping[str, tuple[float | None, float | None]]
+    mean_average_precision: float | None
+
+    @property
+    def order(self) -> int:
+        """Test figures stand first: they are the ones to believe."""
+        return SPLITS.index(self.on) if self.on in SPLITS else len(SPLITS)
+
+
+def figures_of(facts: Mapping[str, Any], *, model: str = "bundle") -> list[Figures]:
+    """The figures in a job's result or a bundle's metrics; empty when there are none."""
+    rows = facts.get("comparison") or (facts.get("metrics") or {}).get("comparison")
+    if rows:
+        return sorted(_of_training(rows), key=lambda figures: figures.order)
+    report = facts.get("report")
+    if report:
+        return [_of_evaluation(report, model=model, on=str(facts.get("split", "all")))]
+    return []
+
+
+def figures_table(found: Sequence[Figures]) -> RenderableType:
+    """`micro / macro` F1 in each cell."""
+    cuts = [cut for cut in CUTS if any(cut in figures.f1 for figures in found)]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("micro / macro F1", overflow="ellipsis", no_wrap=True)
+    table.add_column("on")
+    for cut in cuts:
+        table.add_column(CUTS[cut], justify="right", no_wrap=True)
+    table.add_column("mAP", justify="right")
+    for figures in found:
+        cells = [_pair(figures.f1.get(cut), best=cut == "default") for cut in cuts]
+        table.add_row(
+            Text(clean(figures.model)),
+            Text(figures.on.replace("_", " "), style="dim"),
+            *cells,
+            Text(_number(figures.mean_average_precision)),
+        )
+    return Padding(table, (0, 0, 0, 2))
+
+
+def _of_training(rows: Sequence[Mapping[str, Any]]) -> Iterator[Figures]:
+    keys = dict.fromkeys((row["model"], row["split"]) for row in rows)
+    for model, split in keys:
+        own = [row for row in rows if (row["model"], row["split"]) == (model, split)]
+        yield Figures(
+            model=str(model),
+            on=str(split),
+            f1={row["thresholds"]: (row["micro_f1"], row["macro_f1"]) for row in own},
+            mean_average_precision=next((row["map"] for row in own if row.get("map") is not None), None),
+        )
+
+
+def _of_evaluation(report: Mapping[str, Any], *, model: str, on: str) -> Figures:
+    cuts: Mapping[str, Mapping[str, Any]] = report["tracks"]["all"]
+    return Figures(
+        model=model,
+        on=on,
+        f1={cut: (facts["micro_f1"], facts["macro_f1"]) for cut, facts in cuts.items()},
+        mean_average_precision=report["ranking"]["map"],
+    )
+
+
+def _pair(values: tuple[float | None, float | None] | None, *, best: bool) -> Text:
+    if values is None:
+        return Text("")
+    return Text(" / ".join(map(_number, values)), style="bold" if best else "")
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

@@ -3,7 +3,7 @@
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from postq.cli.figures import figures_table
+from postq.cli.figures import figures_of, figures_table
 from postq.cli.job_listing import PLAIN_ENDING, bar, state_style, state_word, took
 from postq.cli.tables import facts, grid
 from postq.cli.terminal import clean
@@ -17,9 +17,9 @@ SHOWN_ATTEMPTS = 5
 def job_page(view: JobView) -> RenderableType:
     """Heading, facts, progress, figures of the result, troubles."""
     parts: list[RenderableType] = [heading(view), facts(_facts(view))]
-    table = figures_table(view.result or {})
-    if table is not None:
-        parts += [Text(""), table]
+    figures = figures_of(view.result or {}, model=str(view.spec.get("bundle", "bundle")))
+    if figures:
+        parts += [Text(""), figures_table(figures)]
     if view.error:
         parts += [Text(""), trouble(view)]
     failed = [attempt for attempt in view.attempts if attempt.failure][:SHOWN_ATTEMPTS]
