@@ -51,6 +51,8 @@ class TfidfRecipe(Record):
     class_weight: Literal["balanced"] | None = "balanced"
     regularisation: tuple[float, ...] = (1.0, 4.0, 16.0)
     """Candidate values of scikit-learn's C; more than one is chosen out of fold on the training split."""
+    fit_on: Literal["train", "train_and_validation"] = "train_and_validation"
+    """Nothing is tuned on the validation split, so its documents may teach too; test never does."""
     folds: int = Field(5, ge=2)
     """Folds for out-of-fold scores, used to choose C and to tune thresholds."""
     thresholds: ThresholdMethod = "shrunk"

@@ -1,0 +1,1 @@
+"""Multi-label metrics by scikit-learn's definitions, over a fixed list of labels."""

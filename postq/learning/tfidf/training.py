@@ -1,0 +1,187 @@
+"""Training TF-IDF: features, C chosen out of fold, scores for thresholds out of fold, refit on all."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from postq.contracts.document import Document
+from postq.contracts.recipes import TfidfRecipe
+from postq.errors import NotTrainable
+from postq.learning.data import TrainingData
+from postq.learning.hooks import Hooks, StopRequested
+from postq.learning.labels import indicator_matrix
+from postq.learning.tfidf.features import inverse_document_frequency, tfidf_rows
+from postq.learning.tfidf.folds import assign_folds
+from postq.learning.tfidf.model import TfidfConfig, TfidfModel
+from postq.learning.tfidf.out_of_fold import Candidate, Fitter, judge_candidates
+from postq.learning.tfidf.selection import Selection, merge_interned, select_features
+from postq.learning.tfidf.tokens import TokenStream, intern_tokens
+
+CHUNK_DOCUMENTS = 256
+"""Documents tokenised or scored between two looks at `should_stop`."""
+
+
+class TrainedTfidf:
+    """A fitted model with the out-of-fold scores of the documents it was fitted on."""
+
+    def __init__(
+        self,
+        model: TfidfModel,
+        *,
+        documents: Sequence[Document],
+        chosen: Candidate,
+        facts: Mapping[str, Any],
+    ) -> None:
+        self.model = model
+        self.documents = documents
+        """What the model was fitted on; rows of `out_of_fold`."""
+        self.out_of_fold = chosen.scores
+        """(docs, labels) probabilities, each by a model that had not seen the document."""
+        self.facts = dict(facts)
+        self.history: list[dict[str, Any]] = []
+
+    @property
+    def score_space(self) -> str:
+        """`sigmoid-balanced` or `sigmoid`."""
+        return self.model.config.score_space
+
+    def score(self, documents: Sequence[Document], *, hooks: Hooks | None = None) -> NDArray[np.float32]:
+        """(docs, labels) probabilities; a document without a known word gets the intercepts' scores.
+
+        That happens in reports only, and is counted in a note; bulk classification quarantines it.
+        """
+        hooks = hooks or Hooks()
+        parts, unknown = [], []
+        for start in range(0, len(documents), CHUNK_DOCUMENTS):
+            look_up(hooks, "scoring", start, len(documents))
+            part = documents[start : start + CHUNK_DOCUMENTS]
+            scored = self.model.score([document.text for document in part])
+            parts.append(scored.scores)
+            unknown += [part[at].document_id for at in np.flatnonzero(~scored.known).tolist()]
+        if unknown:
+            hooks.note(
+                "EMPTY",
+                f"{len(unknown)} documents hold no known word: {', '.join(unknown[:5])}.",
+                {"documents": unknown, "severity": "warning"},
+            )
+        return np.concatenate(parts) if parts else np.zeros((0, self.model.config.labels), np.float32)
+
+    def write_model_files(self, folder: Path) -> None:
+        """Write the model into a bundle folder."""
+        self.model.write(folder)
+
+
+def train_tfidf(recipe: TfidfRecipe, data: TrainingData, *, hooks: Hooks) -> TrainedTfidf:
+    """Fit `data.labels` on the training documents, by default with the validation documents.
+
+    Nothing of TF-IDF is tuned on the validation split, so its documents may teach, and their honest scores
+    are the out-of-fold ones. Deterministic by `recipe.seed`. Raises NotTrainable when there are no documents,
+    labels or words to learn from, StopRequested when `hooks.should_stop` says so.
+    """
+    documents = [*data.train, *(data.validation if recipe.fit_on == "train_and_validation" else ())]
+    if not data.train or not data.labels:
+        raise NotTrainable(
+            "There is no training document, or no label, to learn from.",
+            hint="Check the corpus with `postq corpus show` and the recipe's split shares.",
+        )
+    truth = indicator_matrix(documents, data.labels)
+    selection = _select(recipe, _read_words(documents, hooks=hooks))
+    idf = inverse_document_frequency(selection.document_frequency, documents=len(documents))
+    rows = tfidf_rows(selection.stream, selection.vocabulary, idf=idf, sublinear_tf=recipe.sublinear_tf)
+    look_up(hooks, "features", len(documents), len(documents))
+    fitter = Fitter(rows, truth, class_weight=recipe.class_weight)
+    candidates = _judge(recipe, fitter, truth, _clusters(documents, data), hooks=hooks)
+    chosen = max(candidates, key=lambda one: one.mean_average_precision)
+    solution = fitter.fit(np.arange(len(documents)), regularisation=chosen.regularisation, start=None)
+    config = TfidfConfig(
+        ngram_max=recipe.ngram_max,
+        sublinear_tf=recipe.sublinear_tf,
+        stop_words=selection.vocabulary.stop_words,
+        features=len(selection.vocabulary.features),
+        labels=len(data.labels),
+        regularisation=chosen.regularisation,
+        score_space="sigmoid-balanced" if recipe.class_weight == "balanced" else "sigmoid",
+    )
+    model = TfidfModel(
+        config=config,
+        vocabulary=selection.vocabulary,
+        idf=idf,
+        coefficients=fitter.coefficients(solution),
+        intercepts=solution.intercepts.astype(np.float32),
+    )
+    facts = {
+        "features": config.features,
+        "fitted_documents": len(documents),
+        "regularisation": chosen.regularisation,
+        "candidates": {str(one.regularisation): one.mean_average_precision for one in candidates},
+        "unconverged_labels": [data.labels[at] for at in solution.unconverged],
+    }
+    return TrainedTfidf(model, documents=documents, chosen=chosen, facts=facts)
+
+
+def look_up(hooks: Hooks, phase: str, done: int, total: int) -> None:
+    """Tell progress; raise StopRequested when asked to stop."""
+    if hooks.should_stop():
+        raise StopRequested
+    hooks.progress(phase, done, total, {})
+
+
+def _read_words(documents: Sequence[Document], *, hooks: Hooks) -> tuple[list[str], TokenStream]:
+    parts = []
+    for start in range(0, len(documents), CHUNK_DOCUMENTS):
+        look_up(hooks, "tokenising", start, len(documents))
+        parts.append(intern_tokens([d.text for d in documents[start : start + CHUNK_DOCUMENTS]]))
+    return merge_interned(parts)
+
+
+def _select(recipe: TfidfRecipe, words: tuple[list[str], TokenStream]) -> Selection:
+    return select_features(
+        *words,
+        ngram_max=recipe.ngram_max,
+        min_df=recipe.min_df,
+        max_df=recipe.max_df,
+        max_features=recipe.max_features,
+        stop_words=_english_stop_words() if recipe.stop_words else (),
+    )
+
+
+def _english_stop_words() -> frozenset[str]:
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    return frozenset(ENGLISH_STOP_WORDS)
+
+
+def _clusters(documents: Sequence[Document], data: TrainingData) -> list[int]:
+    """Near-duplicate cluster of each document; documents outside the manifest stand alone."""
+    known = {entry.document_id: entry.cluster for entry in data.manifest}
+    return [known.get(document.document_id, -1 - at) for at, document in enumerate(documents)]
+
+
+def _judge(
+    recipe: TfidfRecipe,
+    fitter: Fitter,
+    truth: NDArray[np.bool_],
+    clusters: Sequence[int],
+    *,
+    hooks: Hooks,
+) -> list[Candidate]:
+    folds = min(recipe.folds, len(set(clusters)))
+    if folds < 2:
+        raise NotTrainable(
+            "All training documents are near-duplicates of one another, so nothing can be held out.",
+            hint="Add documents that differ.",
+        )
+    fold = assign_folds(truth, clusters, folds=folds, seed=recipe.seed)
+    fits, done = folds * len(recipe.regularisation), iter(range(10**9))
+    return list(
+        judge_candidates(
+            fitter,
+            truth,
+            fold,
+            regularisation=recipe.regularisation,
+            look_up=lambda: look_up(hooks, "fitting", next(done), fits),
+        )
+    )
