@@ -1,0 +1,102 @@
+"""Training: make a bundle in the attempt's folder, then move it into place under the fence."""
+
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from postq.contracts.runner import RunRequest
+from postq.contracts.specs import TrainSpec
+from postq.crash_points import CrashPoint, reach
+from postq.errors import StorageUnavailable
+from postq.jobs.commit import StoredCounts
+from postq.jobs.leases import Lease
+from postq.learning.hooks import Hooks
+from postq.registry.bundles import register_bundle
+from postq.tasks.resident import Resident
+
+BUNDLE_FOLDER = "bundle"
+"""Below the attempt's folder while it is being made."""
+BUNDLES = "bundles"
+"""Below home; holds one folder per bundle, named by its digest."""
+
+
+def run(request: RunRequest, spec: TrainSpec, *, hooks: Hooks, resident: Resident) -> dict[str, Any]:
+    """Read, split and train; the bundle's folder lies in the attempt's folder afterwards."""
+    from postq.learning.bundle import fingerprint, open_bundle
+    from postq.learning.thresholds.threshold_set import threshold_digest
+    from postq.learning.training import train_bundle
+    from postq.tasks.training_data import training_data
+
+    resident.forget()
+    data = training_data(request, spec.recipe, corpus=request.extra.get("corpus", ""), hooks=hooks)
+    folder = request.output / BUNDLE_FOLDER
+    facts = train_bundle(
+        spec.recipe,
+        data,
+        output=folder,
+        name=spec.bundle_name,
+        device=request.device,
+        hooks=hooks,
+        checkpoints=request.checkpoints,
+        resume_from=request.checkpoint,
+        batch_divisor=request.batch_divisor,
+    )
+    bundle = open_bundle(folder, expected_digest=facts["digest"])
+    reach(CrashPoint.BEFORE_RESULT)
+    return {
+        "facts": facts,
+        "fingerprint": fingerprint(bundle).hex(),
+        "threshold_digest": threshold_digest(bundle.thresholds),
+        "labels": list(bundle.labels),
+        "size_bytes": sum(entry.bytes for entry in bundle.manifest.files),
+    }
+
+
+def store(
+    session: Session, lease: Lease, result: dict[str, Any], *, folder: Path, home: Path, now: datetime
+) -> StoredCounts:
+    """Move the bundle's folder to its digest's place and register it for the job.
+
+    The move comes before the commit: a crash between the two leaves a whole folder that no row names, and
+    the next attempt, whose bundle is the same byte for byte, finds it in place.
+    """
+    assert isinstance(lease.spec, TrainSpec)
+    facts = result["facts"]
+    place = home / BUNDLES / facts["digest"]
+    _move(folder / BUNDLE_FOLDER, place)
+    row = register_bundle(
+        session,
+        name=lease.spec.bundle_name,
+        kind=facts["kind"],
+        digest=facts["digest"],
+        path=place.relative_to(home).as_posix(),
+        fingerprint=bytes.fromhex(result["fingerprint"]),
+        threshold_digest=result["threshold_digest"],
+        labels=result["labels"],
+        metrics=facts,
+        size_bytes=result["size_bytes"],
+        job_id=lease.job_id,
+        now=now,
+    )
+    return StoredCounts(bundle_id=row.id, result=facts)
+
+
+def _move(source: Path, place: Path) -> None:
+    """Rename, unless an equal bundle is there already; durable before the database says it exists."""
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+        if not place.exists():
+            source.rename(place)
+        descriptor = os.open(place.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as exc:
+        raise StorageUnavailable(
+            f"The bundle could not be moved to {place}: {exc.strerror or exc}.",
+            hint="Check that POSTQ_HOME is one writable file system with room left, then retry the job.",
+        ) from exc
