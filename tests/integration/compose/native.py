@@ -146,6 +146,19 @@ def stop(process: "subprocess.Popen[bytes]", *, how: int = signal.SIGTERM) -> in
         raise
 
 
+def finish(here: Machine, service: str) -> "subprocess.CompletedProcess[str]":
+    """Run a service that ends by itself."""
+    return subprocess.run(
+        here.command(service),
+        env=here.environment(service),
+        cwd=here.volume("home"),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
 @contextmanager
 def redis_server(here: Machine) -> Iterator["subprocess.Popen[bytes]"]:
     """The redis service; its working folder is its volume, as in the official image."""
