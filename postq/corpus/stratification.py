@@ -42,7 +42,8 @@ def stratify(units: Sequence[SplitUnit], *, shares: Sequence[float]) -> list[int
     is depends on all examples before it, so that dropping 3 of 10,774 Reuters documents moved 19 % of the
     rest. Here a unit first goes to the split its own draw points at, and only when that split has its fill
     of the label to the one that wants most. Labels come out as even (0.29 documents off on average, against
-    0.28), and the same three documents move none of the rest.
+    0.28), and the same three documents move none of the rest; on invented corpora with far more labels per
+    document 2 % on average, against 19 %.
     """
     return _Dealer(units, shares).deal()
 

@@ -51,12 +51,18 @@ def _files(place: Location, *, roots: Sequence[str]) -> Iterator[tuple[str, Loca
 
 
 def _walk(folder: str) -> Iterator[str]:
-    """Local .txt files below `folder`, sorted within each folder; linked folders are not entered."""
-    for parent, folders, files in os.walk(folder):
-        folders.sort()
-        for name in sorted(files):
-            if name.lower().endswith(SUFFIXES):
-                yield str(Path(parent) / name)
+    """Local .txt files below `folder` in the order of their whole paths; linked folders are not entered."""
+    with os.scandir(folder) as entries:
+        places = sorted((entry.name + "/" if _is_folder(entry) else entry.name) for entry in entries)
+    for name in places:
+        if name.endswith("/"):
+            yield from _walk(os.path.join(folder, name[:-1]))  # noqa: PTH118  (paths need not be UTF-8)
+        elif name.lower().endswith(SUFFIXES):
+            yield str(Path(folder) / name)
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    return entry.is_dir(follow_symlinks=False)
 
 
 def _record(
