@@ -9,7 +9,15 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Dialect, Engine
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DBAPIError,
+    InterfaceError,
+    InternalError,
+    NoSuchModuleError,
+    OperationalError,
+)
 from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import SQLModel
@@ -109,8 +117,14 @@ class Database:
 def _told_clearly() -> Iterator[None]:
     try:
         yield
-    except OperationalError as exc:
+    except (OperationalError, InterfaceError, InternalError) as exc:
         raise database_error(exc) from exc
+    except DatabaseError as exc:
+        if (
+            type(exc) is not DatabaseError
+        ):  # its subclasses are bugs of the caller, such as a broken constraint
+            raise
+        raise database_error(exc) from exc  # a file that is no database, or a damaged one
 
 
 def database_error(exc: DBAPIError) -> DatabaseUnavailable:

@@ -1,0 +1,86 @@
+"""Transactions that stay open: a slow worker must not hold up the others, nor be overlooked by them."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from postq.contracts.failure import FailureClass
+from postq.jobs.claims import claim
+from postq.jobs.reconcile import expire_leases
+from postq.jobs.retries import fail_attempt
+from postq.models.job import JobState
+from tests.integration.engine.world import CPU, World
+
+# SQLite lets one writer in at a time, so only PostgreSQL has several open at once.
+only_postgres = pytest.param("postgres", marks=pytest.mark.postgres)
+pytestmark = pytest.mark.parametrize("shared_database", [only_postgres], indirect=True)
+AT_MOST = sa.text("SET LOCAL lock_timeout = '5s'")
+
+
+@pytest.fixture
+def busy(world: World) -> World:
+    """Three shards of a running job."""
+    world.add_corpus(12)
+    world.add_bundle()
+    world.classify(1)
+    world.commit(world.must_claim())
+    return world
+
+
+def test_a_claim_passes_over_a_row_that_another_claim_holds(busy: World) -> None:
+    options: dict[str, Any] = {"device": CPU, "sticky": "", "now": busy.now, "lease_seconds": 60}
+    with busy.session() as first, busy.session() as second:
+        second.execute(AT_MOST)
+        one = claim(first, worker_id="w1", **options)
+        two = claim(second, worker_id="w2", **options)
+    assert one is not None
+    assert two is not None
+    assert one.shard_id != two.shard_id
+
+
+def test_maintenance_passes_over_a_shard_that_is_being_committed(busy: World) -> None:
+    lease = busy.must_claim()
+    busy.later(61)
+    with busy.session() as slow:
+        slow.execute(sa.text("SELECT id FROM shard WHERE id = :id FOR UPDATE"), {"id": lease.shard_id})
+        with busy.session() as session:
+            session.execute(AT_MOST)
+            assert expire_leases(session, now=busy.now, settings=busy.settings).changed == 0
+    assert busy.commit(lease)
+
+
+def test_a_failure_and_a_commit_that_end_the_last_two_shards_at_once_end_the_job(
+    busy: World, wait_until: Callable[..., Any]
+) -> None:
+    failing, committing = busy.must_claim("w1"), busy.must_claim("w2")
+
+    def somebody_waits() -> bool:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = :name"
+        with busy.database.reading() as session:
+            found = session.execute(sa.text(query), {"name": busy.database.engine.url.database})
+            return bool(found.scalar_one())
+
+    with ThreadPoolExecutor(1) as pool:
+        with busy.session() as session:
+            fail_attempt(
+                session,
+                failing,
+                failure=FailureClass.BAD_INPUT,
+                message="unusable",
+                now=busy.now,
+                settings=busy.settings,
+            )
+            other = pool.submit(busy.commit, committing)
+            wait_until(lambda: somebody_waits() or other.done(), 10)
+        assert other.result(timeout=10)
+    assert busy.state(1) is JobState.FAILED
+    busy.verify_all()
+
+
+def test_a_client_frozen_inside_a_transaction_loses_its_locks_in_bounded_time(busy: World) -> None:
+    with busy.database.reading() as session:
+        limit = session.execute(sa.text("SHOW idle_in_transaction_session_timeout")).scalar_one()
+    assert limit == "1min"

@@ -1,0 +1,156 @@
+"""The schema's history: up and down on both databases, equal to the tables, refused where it does not fit."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.orm import Session
+from sqlmodel import SQLModel
+
+from postq.db import Database
+from postq.errors import DatabaseUnavailable, SchemaMismatch
+from postq.migrations import (
+    check_schema,
+    current_revision,
+    downgrade,
+    ensure_schema,
+    head_revision,
+    revisions,
+    upgrade,
+)
+from postq.models.bundle import Alias
+from postq.registry.bundles import register_bundle
+from tests.databases import opened
+
+NOW = datetime(2026, 3, 2, tzinfo=UTC)
+
+
+@pytest.fixture
+def bare_database(database_url: str, tmp_path: Path) -> Iterator[Database]:
+    """A database without any table."""
+    database = opened(database_url, home=tmp_path)
+    yield database
+    database.dispose()
+
+
+def tables_of(database: Database) -> set[str]:
+    with database.reading() as session:
+        return set(sa.inspect(session.connection()).get_table_names()) - {"alembic_version"}
+
+
+def pretend_revision(database: Database, revision: str) -> None:
+    with database.transaction() as session:
+        session.execute(sa.text("UPDATE alembic_version SET version_num = :to"), {"to": revision})
+
+
+def test_up_down_and_up_again(bare_database: Database) -> None:
+    assert current_revision(bare_database) is None
+    for _ in range(2):
+        upgrade(bare_database)
+        assert current_revision(bare_database) == head_revision()
+        assert tables_of(bare_database) == set(SQLModel.metadata.tables)
+        downgrade(bare_database, "base")
+        assert current_revision(bare_database) is None
+        assert tables_of(bare_database) == set()
+
+
+def test_the_migrated_schema_is_the_one_the_tables_describe(bare_database: Database) -> None:
+    upgrade(bare_database)
+    with bare_database.reading() as session:
+        context = MigrationContext.configure(session.connection(), opts={"compare_type": True})
+        differences = compare_metadata(context, SQLModel.metadata)
+    assert differences == []
+
+
+def test_upgrading_what_is_up_to_date_keeps_its_rows(bare_database: Database) -> None:
+    upgrade(bare_database)
+    with bare_database.transaction() as session:
+        session.add(Alias(name="kept", bundle_id=add_bundle(session), updated_at=NOW))
+    upgrade(bare_database)
+    with bare_database.reading() as session:
+        assert session.get(Alias, "kept") is not None
+
+
+def add_bundle(session: Session) -> int:
+    row = register_bundle(
+        session,
+        name="b",
+        kind="tfidf",
+        digest="d",
+        path="bundles/d",
+        fingerprint=b"f" * 16,
+        threshold_digest="t",
+        labels=["one"],
+        metrics={},
+        size_bytes=1,
+        job_id=None,
+        now=NOW,
+    )
+    assert row.id is not None
+    return row.id
+
+
+def test_file_names_tell_the_same_history_as_alembic_reads(repository: Path) -> None:
+    scripts = ScriptDirectory(str(repository / "postq" / "migrations"))
+    assert scripts.get_heads() == [head_revision()]
+    assert tuple(reversed([one.revision for one in scripts.walk_revisions()])) == revisions()
+
+
+def test_a_missing_schema_is_laid_when_embedded_and_refused_on_a_server(bare_database: Database) -> None:
+    with pytest.raises(SchemaMismatch, match="no postq tables") as caught:
+        check_schema(bare_database)
+    assert "postq db upgrade" in caught.value.hint
+    if bare_database.is_sqlite:
+        ensure_schema(bare_database)
+        check_schema(bare_database)
+    else:
+        with pytest.raises(SchemaMismatch):
+            ensure_schema(bare_database)
+
+
+def test_a_newer_schema_is_refused_and_left_alone(bare_database: Database) -> None:
+    upgrade(bare_database)
+    pretend_revision(bare_database, "9999")
+    for refuse in (check_schema, ensure_schema, upgrade):
+        with pytest.raises(SchemaMismatch, match="newer than this postq") as caught:
+            refuse(bare_database)
+        assert "Upgrade postq" in caught.value.hint
+    assert current_revision(bare_database) == "9999"
+
+
+def test_an_older_schema_is_told_apart_from_a_newer_one(
+    bare_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upgrade(bare_database)
+    monkeypatch.setattr("postq.migrations.revisions", lambda: (*revisions.__wrapped__(), "9998"))
+    with pytest.raises(SchemaMismatch, match="older than this postq") as caught:
+        check_schema(bare_database)
+    assert "postq db upgrade" in caught.value.hint
+
+
+def test_processes_that_start_together_lay_one_schema(database_url: str, tmp_path: Path) -> None:
+    def start(_: int) -> Any:
+        database = opened(database_url, home=tmp_path)
+        try:
+            upgrade(database)
+            return current_revision(database)
+        finally:
+            database.dispose()
+
+    with ThreadPoolExecutor(6) as pool:
+        assert set(pool.map(start, range(6))) == {head_revision()}
+
+
+def test_a_file_that_is_no_database_is_told_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "postq.db").write_bytes(b"this is a letter, not a database" * 200)
+    database = opened(f"sqlite:///{tmp_path / 'postq.db'}", home=tmp_path)
+    with pytest.raises(DatabaseUnavailable):
+        ensure_schema(database)
+    database.dispose()
