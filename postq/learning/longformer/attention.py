@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from postq.learning.longformer.banded import banded_attention
+from postq.learning.longformer.dropped import dropped_attention
 from postq.learning.longformer.flex import flex_attention_stream
 from postq.learning.longformer.gathered import gathered_attention
 from postq.learning.longformer.packing import PackedBatch
@@ -36,6 +37,10 @@ class LocalAttention:
         dropout: float,
     ) -> Tensor:
         """(tokens, heads, width) attention; `rows` (globals, heads, width) answer for the global tokens."""
+        if rows is not None and dropout > 0 and query.device.type == "cpu" and batch.first_token_global:
+            return dropped_attention(
+                query, key, value, rows.to(query.dtype), batch, window=window, dropout=dropout
+            )
         why_not = self._why_not(query, batch, dropout)
         if rows is not None and why_not is None and self.kernel != "flex":
             kernel = banded_attention if self.kernel == "sdpa" else varlen_attention

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from postq.learning.longformer import varlen
 from postq.learning.longformer.banded import banded_attention
+from postq.learning.longformer.dropped import dropped_attention
 from postq.learning.longformer.flex import flex_attention_stream, sparse_blocks
 from postq.learning.longformer.gathered import gathered_attention
 from postq.learning.longformer.varlen import varlen_attention
@@ -172,3 +173,41 @@ def test_gathered_dropout_keeps_the_expected_attention():
     wanted = slow_local_attention(query, key, value, batch, 16)
     assert not torch.allclose(draws[0], draws[1])
     torch.testing.assert_close(torch.stack(draws).mean(0), wanted, atol=0.06, rtol=0.0)
+
+
+@given(lengths=LENGTHS, window=WINDOWS)
+@settings(max_examples=25, deadline=None)
+def test_dropped_blocks_without_a_drop_equal_the_slow_softmax_and_its_gradients(lengths, window):
+    batch = stream(lengths)
+    parts = tensors(batch.tokens, len(lengths), gradients=True)
+    weights = torch.randn(batch.tokens, 2, 4, dtype=torch.float64)
+    answer, wanted = (
+        dropped_attention(*parts, batch, window=window, dropout=1e-9),
+        expected(*parts, batch, window),
+    )
+    torch.testing.assert_close(answer, wanted)
+    found = torch.autograd.grad((answer * weights).sum(), parts)
+    slow = torch.autograd.grad((wanted * weights).sum(), parts)
+    for ours, theirs in zip(found, slow, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize(("lengths", "window"), [([9, 4], 4), ([1, 6], 20)])
+def test_gradients_under_dropout_are_those_of_the_same_draw(lengths, window):
+    batch = stream(lengths)
+
+    def seeded(*parts):
+        torch.manual_seed(7)
+        return dropped_attention(*parts, batch, window=window, dropout=0.4)
+
+    assert torch.autograd.gradcheck(seeded, tensors(batch.tokens, len(lengths), gradients=True))
+
+
+def test_dropped_blocks_keep_the_expected_attention_far_from_the_first_token():
+    batch = stream([300])
+    parts = tensors(300, 1)
+    draws = torch.stack([dropped_attention(*parts, batch, window=16, dropout=0.2) for _ in range(400)])
+    spread = draws.std(0) / 20
+    off = (draws.mean(0) - expected(*parts, batch, 16)).abs()
+    assert (off <= 6 * spread + 1e-12).all()
+    assert spread[1:].min() > 0
