@@ -4,9 +4,9 @@ Why a document's place hangs on its own content: a split made by shuffling posit
 stable as the list it shuffles. One published comparison dropped three documents between two runs; the same
 seed then dealt all 16,724 others anew, and about 70 % of what was called the test set had been trained on in
 the run before. Here every draw is a hash of (seed, content of the document's cluster): order of input does
-not matter, with `random` no other document does, and with `stratified` only documents at the edge of a label's
-quota can move (0 to 4 % of them where we measured). The split manifest in each bundle, against which every evaluation is checked, is
-what makes even those safe.
+not matter, with `random` no other document does, and with `stratified` only documents at the edge of a
+label's quota can move (0 to 4 % of them where we measured). The split manifest in each bundle, against which
+every evaluation is checked, is what makes even those safe.
 """
 
 import hashlib
