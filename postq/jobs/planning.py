@@ -135,9 +135,9 @@ def _classification(
 ) -> Plan:
     size = shard_size(corpus, settings)
     if spec.only_new and _any_scored(session, bundle.fingerprint):
-        ranges = tuple(_merged(_new_windows(session, corpus, bundle.fingerprint, size), size))
+        ranges = tuple(merged(_new_windows(session, corpus, bundle.fingerprint, size), size))
     else:
-        ranges = tuple(_even_ranges(corpus.documents, size))
+        ranges = tuple(even_ranges(corpus.documents, size))
     skipped = corpus.documents - sum(rows.size for rows in ranges)
     return Plan(
         ranges=ranges,
@@ -159,7 +159,8 @@ def _nothing_new(corpus: Corpus, bundle: BundleRow) -> str:
     )
 
 
-def _even_ranges(documents: int, size: int) -> Iterator[RowRange]:
+def even_ranges(documents: int, size: int) -> Iterator[RowRange]:
+    """Ranges over all documents, none larger than `size`, all of nearly the same size."""
     pieces = -(-documents // size)
     for piece in range(pieces):
         yield RowRange(start=piece * documents // pieces, stop=(piece + 1) * documents // pieces)
@@ -171,7 +172,7 @@ def _any_scored(session: Session, fingerprint: bytes) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Window:
+class Window:
     """A stretch of rows with its first and last unscored document and how many there are."""
 
     start: int
@@ -179,7 +180,7 @@ class _Window:
     unscored: int
 
 
-def _new_windows(session: Session, corpus: Corpus, fingerprint: bytes, size: int) -> list[_Window]:
+def _new_windows(session: Session, corpus: Corpus, fingerprint: bytes, size: int) -> list[Window]:
     number = (document.c.row // size).label("number")
     query = (
         sa.select(number, sa.func.min(document.c.row), sa.func.max(document.c.row) + 1, sa.func.count())
@@ -188,16 +189,16 @@ def _new_windows(session: Session, corpus: Corpus, fingerprint: bytes, size: int
         .order_by(number)
     )
     return [
-        _Window(start=start, stop=stop, unscored=count) for _, start, stop, count in session.execute(query)
+        Window(start=start, stop=stop, unscored=count) for _, start, stop, count in session.execute(query)
     ]
 
 
-def _merged(windows: Iterable[_Window], size: int) -> Iterator[RowRange]:
+def merged(windows: Iterable[Window], size: int) -> Iterator[RowRange]:
     """Join neighbouring windows while they hold no more than `size` unscored documents together."""
-    held: _Window | None = None
+    held: Window | None = None
     for window in windows:
         if held is not None and held.unscored + window.unscored <= size:
-            held = _Window(start=held.start, stop=window.stop, unscored=held.unscored + window.unscored)
+            held = Window(start=held.start, stop=window.stop, unscored=held.unscored + window.unscored)
             continue
         if held is not None:
             yield RowRange(start=held.start, stop=held.stop)
