@@ -16,6 +16,7 @@ from postq.jobs.leases import Lease, ProgressReport, record_event, register_chec
 from postq.settings import Settings
 from postq.worker.failures import class_of_exit, describe_exit, out_of_memory_kills
 from postq.worker.folders import Folders
+from postq.worker.lease_guard import LeaseGuard
 from postq.worker.outages import is_outage
 from postq.worker.runner_process import Heard, RunnerExited
 
@@ -98,14 +99,18 @@ class Watch:
         self._cancelling = False
         self._stop_by: float | None = None
         self._oom_kills = out_of_memory_kills()
+        self._guard = LeaseGuard(runner.kill, lease_seconds=settings.lease_seconds)
 
     def until_end(self) -> Ending:
         """Watch until the attempt has ended. After anything but Finished, Stopped and Failed *by the runner
         itself*, the runner is dead."""
-        while True:
-            ending = self._hear() or self._keep_lease() or self._enforce_stop() or self._enforce_progress()
-            if ending is not None:
-                return ending
+        with self._guard:
+            while True:
+                ending = (
+                    self._hear() or self._keep_lease() or self._enforce_stop() or self._enforce_progress()
+                )
+                if ending is not None:
+                    return ending
 
     def _hear(self) -> Ending | None:
         try:
@@ -132,7 +137,7 @@ class Watch:
 
     def _keep_lease(self) -> Ending | None:
         """Renew when it is time, or when there is something to write; give up once the lease ran out."""
-        now = self._clock()
+        now, sent_at = self._clock(), time.monotonic()
         if now < self._renew_at and not (now >= self._report_at and self._something_new()):
             return None
         try:
@@ -143,6 +148,7 @@ class Watch:
             return self._without_database(exc)
         if not held:
             return self._lost("the shard is no longer leased to this attempt")
+        self._guard.renewed(sent_at=sent_at)
         self._held_until = now + self._settings.lease_seconds
         self._renew_at = now + self._settings.renew_seconds
         self._report_at = now + min(REPORT_SECONDS, self._settings.renew_seconds)
@@ -236,6 +242,8 @@ class Watch:
         return Failed(failure=FailureClass.STALLED, message=message, traceback=self._runner.last_words())
 
     def _died(self, exited: RunnerExited) -> Ending:
+        if self._guard.expired:
+            return LeaseLost(reason="the lease ran out before it could be renewed")
         if self._stop_by is not None:
             return Stopped()  # it took our SIGTERM, or a stop, for its end
         kills = out_of_memory_kills() - self._oom_kills

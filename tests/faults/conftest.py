@@ -20,6 +20,7 @@ from postq.registry.intake import add_corpus
 from tests import databases
 from tests.faults.accounting import check_invariants, result_digest
 from tests.faults.ground import Ground, opened_ground
+from tests.faults.link import Link
 from tests.faults.servers import PrivatePostgres, PrivateRedis, running
 
 DOCUMENTS = 60
@@ -117,6 +118,19 @@ def ground(stocked: MakeGround, sqlite_database: Database) -> Ground:
 def either_ground(stocked: MakeGround, request: pytest.FixtureRequest) -> Ground:
     """Once on SQLite, once on PostgreSQL; embedded broker."""
     return stocked(request.getfixturevalue(f"{request.param}_database"))
+
+
+@pytest.fixture
+def link() -> Iterator[Callable[[str], Link]]:
+    """`link(url)`: a link to that server which can be cut."""
+    with ExitStack() as stack:
+
+        def make(url: str) -> Link:
+            made = Link.to(url)
+            stack.callback(made.close)
+            return made
+
+        yield make
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import psutil
 import sqlalchemy as sa
 
 from postq.contracts.specs import ClassifySpec, EvaluateSpec, JobSpec, TrainSpec
+from postq.crash_points import CrashPoint
 from postq.db import Database, database_now, open_database
 from postq.jobs.states import JOB_TERMINAL
 from postq.jobs.submit import submit
@@ -129,6 +130,18 @@ class Ground:
             **more,
         }
 
+    def at(self, point: CrashPoint, *, nth: int = 1, signal: str = "KILL") -> dict[str, str]:
+        """Variables that kill (or STOP) the first process that reaches the point for the nth time."""
+        return {
+            "POSTQ_CRASH_AT": f"{point}:{nth}",
+            "POSTQ_CRASH_ONCE": str(self.scratch / "reached"),
+            "POSTQ_CRASH_SIGNAL": signal,
+        }
+
+    def wait_until_reached(self) -> None:
+        """Wait until some process reached the crash point of this test."""
+        wait_until((self.scratch / "reached").exists, 60, saying="the crash point to be reached")
+
     def start_worker(self, *prefix: str, **more: str) -> WorkerHandle:
         """Start a worker; `more` are variables for it, `prefix` a command to run it under."""
         log = self.scratch / f"worker-{len(self.workers)}.log"
@@ -210,6 +223,11 @@ def opened_ground(scratch: Path, **options: Any) -> Iterator[Ground]:
         yield ground
     finally:
         ground.close()
+
+
+def is_stopped(pid: int) -> bool:
+    """True when the process was frozen by SIGSTOP."""
+    return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
 
 
 def runners_of(home: Path) -> list[psutil.Process]:

@@ -1,4 +1,4 @@
-"""Fault 1: `kill -9` of the runner or the supervisor before, during and after a commit."""
+"""Faults 1 and 2: `kill -9` of the runner or the supervisor before, during and after a commit."""
 
 import signal
 
@@ -8,7 +8,6 @@ from postq.crash_points import CrashPoint
 from tests.faults.accounting import account, check_invariants, check_no_orphans
 from tests.faults.conftest import Stock
 from tests.faults.ground import Ground
-from tests.waiting import wait_until
 
 IN_THE_RUNNER = (
     CrashPoint.RUNNER_STARTED,
@@ -17,26 +16,23 @@ IN_THE_RUNNER = (
     CrashPoint.AFTER_RESULT,
 )
 IN_THE_SUPERVISOR = (
-    CrashPoint.AFTER_CLAIM,
-    CrashPoint.BEFORE_COMMIT,
-    CrashPoint.INSIDE_COMMIT,
-    CrashPoint.AFTER_COMMIT,
+    (CrashPoint.AFTER_CLAIM, "sqlite"),
+    (CrashPoint.BEFORE_COMMIT, "sqlite"),
+    (CrashPoint.INSIDE_COMMIT, "sqlite"),
+    (CrashPoint.INSIDE_COMMIT, "postgres"),
+    (CrashPoint.AFTER_COMMIT, "postgres"),
 )
-
-
-def crashing_at(ground: Ground, point: CrashPoint, *, nth: int = 2) -> dict[str, str]:
-    """Variables that make the first process die that reaches the point for the nth time."""
-    return {"POSTQ_CRASH_AT": f"{point}:{nth}", "POSTQ_CRASH_ONCE": str(ground.scratch / "crashed")}
+"""Where the database has no part in it, one of them is enough."""
 
 
 @pytest.mark.parametrize("point", IN_THE_RUNNER)
 def test_a_killed_runner_costs_one_attempt_and_no_document(
     point: CrashPoint, ground: Ground, stock: Stock
 ) -> None:
-    worker = ground.start_worker(**crashing_at(ground, point))
+    worker = ground.start_worker(**ground.at(point, nth=2))
     job_id = ground.classify()
     assert ground.wait_for_end(job_id) == ["succeeded"]
-    assert (ground.scratch / "crashed").exists()
+    ground.wait_until_reached()
     check_invariants(ground, job_id, digest=stock.digest)
     assert account(ground, job_id).recovered == 10
     assert sorted(one.crashes for one in ground.shards(job_id)) == [0, 0, 0, 0, 0, 1]
@@ -44,12 +40,12 @@ def test_a_killed_runner_costs_one_attempt_and_no_document(
     check_no_orphans(ground.home)
 
 
-@pytest.mark.parametrize("point", IN_THE_SUPERVISOR)
+@pytest.mark.parametrize(("point", "either_ground"), IN_THE_SUPERVISOR, indirect=["either_ground"])
 def test_a_killed_supervisor_costs_one_attempt_and_no_document(
     point: CrashPoint, either_ground: Ground, stock: Stock
 ) -> None:
     ground = either_ground
-    first = ground.start_worker(**crashing_at(ground, point))
+    first = ground.start_worker(**ground.at(point, nth=2))
     job_id = ground.classify()
     assert first.process.wait(timeout=60) == -signal.SIGKILL
     check_no_orphans(ground.home)
@@ -62,10 +58,9 @@ def test_a_killed_supervisor_costs_one_attempt_and_no_document(
 
 def test_a_killed_supervisor_takes_its_busy_runner_along(ground: Ground, stock: Stock) -> None:
     # Given a runner that stands still in the middle of its work, so that it could not notice by itself
-    frozen = {**crashing_at(ground, CrashPoint.RUNNER_MIDWAY), "POSTQ_CRASH_SIGNAL": "STOP"}
-    first = ground.start_worker(**frozen)
+    first = ground.start_worker(**ground.at(CrashPoint.RUNNER_MIDWAY, nth=2, signal="STOP"))
     job_id = ground.classify()
-    wait_until(lambda: (ground.scratch / "crashed").exists(), 60)
+    ground.wait_until_reached()
     # When its supervisor is killed
     first.kill()
     # Then it is gone within five seconds, and another worker does the work

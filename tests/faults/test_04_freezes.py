@@ -1,0 +1,70 @@
+"""Faults 4 and 5: SIGSTOP of a worker past its lease, then SIGCONT: what it did in vain is fenced."""
+
+import os
+import signal
+
+import sqlalchemy as sa
+
+from postq.crash_points import CrashPoint
+from postq.models.attempt import AttemptOutcome
+from postq.models.tables import attempt
+from tests.faults.accounting import check_invariants, check_no_orphans
+from tests.faults.conftest import Stock
+from tests.faults.ground import Ground, is_stopped
+from tests.waiting import wait_until
+
+
+def lost_attempts(ground: Ground) -> list[str]:
+    """The ids of workers whose attempt was taken from them."""
+    query = sa.select(attempt.c.worker_id).where(attempt.c.outcome == AttemptOutcome.LOST)
+    return [row[0] for row in ground.all(query)]
+
+
+def test_a_worker_frozen_with_its_runner_is_replaced_and_then_fenced(
+    either_ground: Ground, stock: Stock
+) -> None:
+    # Given a worker and its runner frozen when the result is written but not told
+    ground = either_ground
+    frozen = ground.start_worker(**ground.at(CrashPoint.AFTER_RESULT, nth=2, signal="STOP"))
+    job_id = ground.classify()
+    ground.wait_until_reached()
+    runner = frozen.runner()
+    frozen.send(signal.SIGSTOP)
+    # When the lease runs out, another worker does the work, and the first thaws
+    ground.start_worker()
+    assert ground.wait_for_end(job_id) == ["succeeded"]
+    frozen.send(signal.SIGCONT)
+    os.kill(runner.pid, signal.SIGCONT)
+    # Then it finds itself fenced, changes nothing, and goes on working
+    assert len(lost_attempts(ground)) == 1
+    wait_until(lambda: frozen.said("came too late") or frozen.said("The attempt ended."), 30)
+    check_invariants(ground, job_id, digest=stock.digest)
+    assert [worker.drain() for worker in ground.workers] == [0, 0]
+    check_invariants(ground, job_id, digest=stock.digest)
+    check_no_orphans(ground.home)
+
+
+def test_a_supervisor_frozen_alone_before_its_commit_is_fenced(ground: Ground, stock: Stock) -> None:
+    frozen = ground.start_worker(**ground.at(CrashPoint.BEFORE_COMMIT, nth=2, signal="STOP"))
+    job_id = ground.classify()
+    ground.wait_until_reached()
+    wait_until(lambda: is_stopped(frozen.pid))
+    ground.start_worker()
+    assert ground.wait_for_end(job_id) == ["succeeded"]
+    frozen.send(signal.SIGCONT)
+    wait_until(lambda: frozen.said("The result came too late"), 30)
+    check_invariants(ground, job_id, digest=stock.digest)
+    assert [worker.drain() for worker in ground.workers] == [0, 0]
+
+
+def test_a_runner_frozen_alone_is_killed_as_stalled_and_the_work_done_again(
+    ground: Ground, stock: Stock
+) -> None:
+    stopping = ground.at(CrashPoint.RUNNER_MIDWAY, nth=2, signal="STOP")
+    worker = ground.start_worker(**stopping, POSTQ_STALL_SECONDS="2")
+    job_id = ground.classify()
+    assert ground.wait_for_end(job_id) == ["succeeded"]
+    (again,) = [one for one in ground.shards(job_id) if one.crashes]
+    assert again.failure == "stalled"
+    check_invariants(ground, job_id, digest=stock.digest)
+    assert worker.alive()

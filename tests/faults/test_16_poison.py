@@ -1,0 +1,68 @@
+"""Faults 16 and 17: documents that raise, crash, hang or eat memory are set apart and the rest finish."""
+
+import signal
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from postq.corpus.location import Input
+from postq.crash_points import CrashPoint
+from postq.models.tables import quarantine
+from postq.registry.intake import add_corpus
+from tests.faults.accounting import check_invariants
+from tests.faults.conftest import Stock, write_opinions
+from tests.faults.ground import Ground
+
+POISONED = 17
+
+
+@pytest.mark.parametrize(
+    ("word", "error", "variables"),
+    [
+        ("poisonraise", "this document is poison", {}),
+        ("poisoncrash", "SIGSEGV", {}),
+        ("poisonhang", "No progress", {"POSTQ_STALL_SECONDS": "1.5"}),
+    ],
+)
+def test_a_poisonous_document_is_quarantined_and_the_rest_finish(
+    word: str, error: str, variables: dict[str, str], ground: Ground
+) -> None:
+    corpus_id = add_poisoned(ground, {POISONED: word})
+    ground.start_worker(**variables)
+    job_id = ground.classify(corpus_id=corpus_id)
+    assert ground.wait_for_end(job_id, timeout=150) == ["succeeded_with_quarantine"]
+    ((row, message),) = ground.all(
+        sa.select(quarantine.c.row, quarantine.c.error).where(quarantine.c.job_id == job_id)
+    )
+    assert row == POISONED
+    assert error in message
+    assert ground.job(job_id).documents_predicted == 19
+    check_invariants(ground, job_id)
+
+
+def add_poisoned(ground: Ground, poison: dict[int, str]) -> int:
+    """Add a corpus of twenty documents, some of them poisonous."""
+    file: Path = write_opinions(ground.scratch / "poison.jsonl", poison=poison, documents=20)
+    added = add_corpus(ground.database, ground.settings, name="poison", inputs=[Input(path=str(file))])
+    assert added.id is not None
+    return added.id
+
+
+def test_a_runner_killed_for_memory_is_told_from_a_crash(ground: Ground, stock: Stock) -> None:
+    # A MemoryError that Python could still raise; the kernel's own kill is staged in test_17_memory.
+    corpus_id = add_poisoned(ground, {POISONED: "poisonmemory"})
+    ground.start_worker()
+    job_id = ground.classify(corpus_id=corpus_id)
+    assert ground.wait_for_end(job_id) == ["succeeded_with_quarantine"]
+    assert ground.job(job_id).documents_quarantined == 1
+    check_invariants(ground, job_id)
+
+
+def test_a_crash_that_was_nobodys_fault_sets_no_document_apart(ground: Ground, stock: Stock) -> None:
+    worker = ground.start_worker(**ground.at(CrashPoint.RUNNER_STARTED, nth=2))
+    job_id = ground.classify()
+    assert ground.wait_for_end(job_id) == ["succeeded"]
+    check_invariants(ground, job_id, digest=stock.digest)
+    worker.send(signal.SIGTERM)
+    assert worker.process.wait(timeout=60) == 0

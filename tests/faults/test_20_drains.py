@@ -1,0 +1,117 @@
+"""Faults 20 and 22: a worker is told to end, a job is cancelled, at every moment of its life."""
+
+import signal
+
+import pytest
+import sqlalchemy as sa
+
+from postq.crash_points import CrashPoint
+from postq.db import database_now
+from postq.errors import Conflict
+from postq.jobs.cancel import cancel
+from postq.models.attempt import AttemptOutcome
+from postq.models.tables import attempt, worker
+from tests.faults.accounting import check_invariants, check_no_orphans
+from tests.faults.conftest import Stock, train_spec
+from tests.faults.ground import Ground, is_stopped
+from tests.waiting import wait_until
+
+
+@pytest.mark.parametrize("kind", ["classify", "train"])
+def test_a_drained_worker_gives_its_shard_back_uncounted(kind: str, ground: Ground) -> None:
+    # Given a runner in the middle of its work
+    first = ground.start_worker(**ground.at(CrashPoint.RUNNER_MIDWAY, signal="STOP"))
+    job_id = ground.classify() if kind == "classify" else ground.train(train_spec())
+    ground.wait_until_reached()
+    runner = first.runner()
+    # When the worker is told to end, and the runner gets to its next batch
+    first.send(signal.SIGTERM)
+    wait_until(lambda: first.said("The runner is asked to stop"), 30)
+    runner.resume()
+    # Then it ends in good order, and the attempt does not count
+    assert first.process.wait(timeout=60) == 0
+    assert AttemptOutcome.RELEASED in outcomes(ground, job_id) or ground.job(job_id).state == "succeeded"
+    assert all((one.attempts, one.crashes) == (0, 0) for one in ground.shards(job_id))
+    assert ground.one(sa.select(worker.c.state))[0] == "stopped"
+    check_no_orphans(ground.home)
+    # And another worker finishes
+    ground.start_worker()
+    assert ground.wait_for_end(job_id) == ["succeeded"]
+    check_invariants(ground, job_id)
+
+
+def test_a_runner_that_does_not_answer_is_ended_when_the_grace_is_over(ground: Ground, stock: Stock) -> None:
+    stopping = ground.at(CrashPoint.RUNNER_MIDWAY, signal="STOP")
+    first = ground.start_worker(**stopping, POSTQ_DRAIN_SECONDS="1")
+    job_id = ground.classify()
+    ground.wait_until_reached()
+    first.send(signal.SIGTERM)
+    assert first.process.wait(timeout=60) == 0
+    check_no_orphans(ground.home)
+    assert outcomes(ground, job_id) == [AttemptOutcome.RELEASED]
+    ground.start_worker()
+    assert ground.wait_for_end(job_id) == ["succeeded"]
+    check_invariants(ground, job_id, digest=stock.digest)
+
+
+def test_a_second_signal_ends_worker_and_runner_at_once(ground: Ground) -> None:
+    first = ground.start_worker(**ground.at(CrashPoint.RUNNER_MIDWAY, signal="STOP"))
+    job_id = ground.classify()
+    ground.wait_until_reached()
+    first.send(signal.SIGINT)
+    wait_until(lambda: first.said("The runner is asked to stop"), 30)
+    first.send(signal.SIGINT)
+    assert first.process.wait(timeout=60) == 128 + signal.SIGINT
+    check_no_orphans(ground.home)
+    ground.start_worker()
+    assert ground.wait_for_end(job_id) == ["succeeded"]
+    check_invariants(ground, job_id)
+
+
+def test_a_cancelled_job_stops_between_batches_and_keeps_nothing_half_done(ground: Ground) -> None:
+    # Given one shard at work and five waiting
+    first = ground.start_worker(**ground.at(CrashPoint.RUNNER_MIDWAY, signal="STOP"))
+    job_id = ground.classify()
+    ground.wait_until_reached()
+    # When the job is cancelled, and the runner gets to its next batch
+    cancel_job(ground, job_id)
+    wait_until(lambda: first.said("The runner is asked to stop"), 30)
+    first.runner().resume()
+    # Then the job has ended and the worker lives on
+    assert ground.wait_for_end(job_id) == ["cancelled"]
+    check_invariants(ground, job_id)
+    assert first.drain() == 0
+
+
+def test_a_cancel_that_races_the_last_commit_ends_one_way_or_the_other(ground: Ground, stock: Stock) -> None:
+    # Given the supervisor frozen before the commit of the last shard
+    first = ground.start_worker(**ground.at(CrashPoint.BEFORE_COMMIT, nth=6, signal="STOP"))
+    job_id = ground.classify()
+    ground.wait_until_reached()
+    wait_until(lambda: is_stopped(first.pid))
+    # When the cancel comes first
+    cancel_job(ground, job_id)
+    first.send(signal.SIGCONT)
+    # Then the finished work is kept: nothing was left to cancel
+    assert ground.wait_for_end(job_id) == ["succeeded"]
+    check_invariants(ground, job_id, digest=stock.digest)
+    with pytest.raises(Conflict):
+        cancel_job(ground, job_id)
+
+
+def test_blocked_and_waiting_jobs_are_cancelled_without_a_worker(ground: Ground) -> None:
+    waiting = ground.classify()
+    blocked = ground.classify(after_job_id=waiting)
+    for job_id in (blocked, waiting):
+        cancel_job(ground, job_id)
+    assert ground.wait_for_end(waiting, blocked) == ["cancelled", "cancelled"]
+    check_invariants(ground, waiting, blocked)
+
+
+def cancel_job(ground: Ground, job_id: int) -> None:
+    with ground.database.transaction() as session:
+        cancel(session, job_id, now=database_now(session), settings=ground.settings)
+
+
+def outcomes(ground: Ground, job_id: int) -> list[AttemptOutcome]:
+    return [row[0] for row in ground.all(sa.select(attempt.c.outcome).where(attempt.c.job_id == job_id))]
