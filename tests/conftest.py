@@ -7,11 +7,13 @@ os.environ.update(OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false", HF_HUB_OF
 for _name in [name for name in os.environ if name.startswith("POSTQ_") and "_TEST_" not in name]:
     del os.environ[_name]
 
+import logging  # noqa: E402
 from collections.abc import Callable, Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 import pytest  # noqa: E402
+import structlog  # noqa: E402
 
 from postq.db import Database  # noqa: E402
 from tests import databases, services, waiting  # noqa: E402
@@ -26,6 +28,18 @@ def isolated_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("POSTQ_HOME", str(home))
     monkeypatch.setenv("POSTQ_CONFIG", str(tmp_path / "postq.toml"))
     return home
+
+
+@pytest.fixture(autouse=True)
+def logging_as_imported() -> Iterator[None]:
+    """Undo what a test (or a command it ran in this process) set up for logging."""
+    yield
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        if isinstance(handler.formatter, structlog.stdlib.ProcessorFormatter):
+            root.removeHandler(handler)
+    root.setLevel(logging.WARNING)
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 import io
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,19 +18,15 @@ DECODED = "s3cr@t-Pass"
 
 
 @pytest.fixture
-def log() -> Iterator[Callable[..., io.StringIO]]:
+def log() -> Callable[..., io.StringIO]:
     """Sets logging up with the given settings and returns the stream it writes to."""
-    root = logging.getLogger()
-    before = (root.handlers[:], root.level)
 
     def start(**settings: Any) -> io.StringIO:
         stream = io.StringIO()
         configure_logging(Settings(**settings), component="worker", stream=stream)
         return stream
 
-    yield start
-    root.handlers, root.level = before
-    structlog.reset_defaults()
+    return start
 
 
 def secret_settings(**more: Any) -> dict[str, Any]:
