@@ -92,7 +92,10 @@ def _parse_line(line: bytes | None) -> JsonObject:
     except UnicodeDecodeError as exc:
         raise UnfitRecord(SetAsideReason.INVALID_UTF8, f"byte {exc.start} of the line is not UTF-8") from exc
     except json.JSONDecodeError as exc:
-        raise UnfitRecord(SetAsideReason.BAD_RECORD, f"not JSON: {exc.msg} at character {exc.pos}") from exc
+        raise UnfitRecord(
+            SetAsideReason.BAD_RECORD,
+            f"not JSON: {exc.msg} character {exc.pos}" if exc.msg.endswith(" at") else f"not JSON: {exc.msg}",
+        ) from exc
     except (ValueError, RecursionError) as exc:
         raise UnfitRecord(
             SetAsideReason.BAD_RECORD, "JSON with a number or nesting beyond all bounds"

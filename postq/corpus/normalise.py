@@ -48,7 +48,8 @@ def normalise(record: RawRecord) -> NormalisedDocument:
     words = text.count(" ") + text.count(PARAGRAPH_BREAK) + 1 if text else 0
     if words < MIN_WORDS:
         reason = SetAsideReason.TOO_SHORT if words else SetAsideReason.MISSING_TEXT
-        raise UnfitRecord(reason, f"{words} words, fewer than {MIN_WORDS}", document_id=record.document_id)
+        detail = f"{words} words, fewer than {MIN_WORDS}" if words else "no words at all"
+        raise UnfitRecord(reason, detail, document_id=record.document_id)
     return NormalisedDocument(
         document_id=record.document_id,
         text=text,

@@ -13,8 +13,9 @@ TRIES = 8
 def plan_labels(ontology: Ontology, *, documents: int, rng: Random) -> list[frozenset[str]]:
     """A set of labels for each of `documents`, in random order.
 
-    Every label has its share of the counted documents, rounded. Stage labels are laid first, then known
-    pairs, then each other label on documents of the stages it was counted with. The rest stays unlabelled.
+    Every label has its share of the counted documents, rounded so that the sum is kept. Stage labels are laid
+    first, then known pairs, then each other label on documents of the stages it was counted with. The rest
+    stays unlabelled.
     """
     plan = _Plan(ontology, documents=documents, rng=rng)
     plan.lay_stages()
@@ -32,7 +33,7 @@ class _Plan:
         self._ontology = ontology
         self._rng = rng
         self._scale = documents / ontology.documents_counted
-        self._left = {name: self._scaled(each.documents) for name, each in ontology.postures.items()}
+        self._left = self._counts()
         self._fresh = list(range(round(documents * (1 - ontology.unlabelled_share))))
         self._fresh.reverse()
         self._of_stage: dict[str, list[int]] = {}
@@ -113,6 +114,16 @@ class _Plan:
         if label not in self.documents[place]:
             self.documents[place].add(label)
             self._left[label] -= 1
+
+    def _counts(self) -> dict[str, int]:
+        """Documents per label; what rounding takes from one goes to the next, so that none is lost."""
+        counts = {}
+        exact = given = 0.0
+        for name, posture in self._ontology.postures.items():
+            exact += posture.documents * self._scale
+            counts[name] = self._rounded(exact - given)
+            given += counts[name]
+        return counts
 
     def _scaled(self, count: int) -> int:
         return self._rounded(count * self._scale)
