@@ -50,7 +50,7 @@ def f1_samples(truth: Bools, predicted: Bools, *, samples: int = SAMPLES, seed: 
     for weights in _draws(documents, samples=samples, generator=generator):
         two_hits, total = 2.0 * (weights @ hits), (weights @ mass).astype(np.float64)
         micro.append(_ratio(two_hits.sum(axis=1), total.sum(axis=1)))
-        macro.append(_macro(two_hits, total, occurring=mass.any(axis=0)))
+        macro.append(_macro(two_hits, total, occurring=np.asarray(mass.any(axis=0))))
     return F1Samples(micro=np.concatenate(micro), macro=np.concatenate(macro))
 
 

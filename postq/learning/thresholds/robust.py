@@ -18,13 +18,18 @@ def bag_logits(truth: NDArray[np.bool_], scores: NDArray[np.floating], *, seed: 
 
     A bag without a positive of the label gives NaN: it says nothing about where to cut.
     """
-    documents, labels = truth.shape
-    draws = np.random.default_rng(seed).multinomial(
-        documents, np.full(documents, 1 / max(documents, 1)), BAGS
-    )
-    weights = draws.T.astype(np.float64)
-    columns = [_bag_label(truth[:, label], scores[:, label], weights) for label in range(labels)]
+    weights = draw_documents(len(truth), seed=seed)
+    columns = [_bag_label(truth[:, label], scores[:, label], weights) for label in range(truth.shape[1])]
     return np.stack(columns, axis=1) if columns else np.zeros((BAGS, 0))
+
+
+def draw_documents(documents: int, *, seed: int) -> NDArray[np.float64]:
+    """(docs, bags) how often each document was drawn into each bag."""
+    if not documents:
+        return np.zeros((0, BAGS))
+    generator = np.random.default_rng(seed)
+    draws = generator.multinomial(documents, np.full(documents, 1 / documents), BAGS)
+    return draws.T.astype(np.float64)
 
 
 def _bag_label(
@@ -34,6 +39,8 @@ def _bag_label(
     order = np.argsort(-scores, kind="stable")
     ordered = scores[order].astype(np.float64)
     last = run_ends(ordered)
+    if not len(last):
+        return np.full(weights.shape[1], np.nan)
     weighted = weights[order]
     predicted = np.cumsum(weighted, axis=0)[last]
     hits = np.cumsum(weighted * truth[order][:, None], axis=0)[last]
