@@ -46,12 +46,13 @@ PRESETS: dict[str, Recipe] = {
     "tiny-longformer": EncoderRecipe(
         preset="tiny-longformer",
         max_tokens=512,
-        epochs=8,
+        epochs=6,
         batch_documents=8,
         accumulation=1,
-        learning_rate=3e-3,
+        learning_rate=2e-3,
         weight_decay=0.0,
         patience=0,
+        select_on="tuned_micro_f1",
         baseline=False,
     ),
 }

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from postq.contracts.document import SplitName
 from postq.learning.data import SplitEntry
+from postq.learning.metrics.counts import count, total
+from postq.learning.metrics.ranking import mean_average_precision
 
 Severity = Literal["info", "warning", "error"]
 Matrix = NDArray[np.bool_]
@@ -49,7 +51,7 @@ def detect_shy(truth: Matrix, predicted: Matrix, scores: Scores) -> Detection | 
     wanted, given = int(truth.sum()), int(predicted.sum())
     if wanted == 0 or given > SHY_SHARE * wanted:
         return None
-    ranking, chance = mean_average_precision(truth, scores), _chance_precision(truth)
+    ranking, chance = mean_average_precision(truth, scores) or 0.0, _chance_precision(truth)
     fine = ranking >= RANKING_LIFT * chance
     advice = "The ranking is fine: lower the thresholds." if fine else "The ranking is poor too: train more."
     return Detection(
@@ -299,37 +301,16 @@ def f1_by_length(tokens: NDArray[np.integer], truth: Matrix, predicted: Matrix) 
     """Micro-F1 per bucket of token counts; buckets without documents are left out."""
     buckets = np.digitize(tokens, LENGTH_EDGES[1:])
     return {
-        _bucket_name(int(bucket)): _micro_f1(truth[buckets == bucket], predicted[buckets == bucket])
+        _bucket_name(int(bucket)): float(
+            total(count(truth[buckets == bucket], predicted[buckets == bucket])).f1
+        )
         for bucket in np.unique(buckets)
     }
-
-
-def mean_average_precision(truth: Matrix, scores: Scores) -> float:
-    """Mean over labels with positives of average precision, ties handled as scikit-learn does; 0 if none."""
-    values = [
-        _average_precision(truth[:, label], scores[:, label]) for label in np.flatnonzero(truth.any(axis=0))
-    ]
-    return float(np.mean(values)) if values else 0.0
-
-
-def _average_precision(truth: NDArray[np.bool_], scores: NDArray[np.floating]) -> float:
-    order = np.argsort(-scores, kind="stable")
-    ranked, hits = scores[order], np.cumsum(truth[order])
-    ends = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
-    precision = hits[ends] / (ends + 1)
-    gained = np.diff(hits[ends], prepend=0)
-    return float((precision * gained).sum() / hits[-1])
 
 
 def _chance_precision(truth: Matrix) -> float:
     share = truth.mean(axis=0)
     return float(share[share > 0].mean())
-
-
-def _micro_f1(truth: Matrix, predicted: Matrix) -> float:
-    wrong = int((truth ^ predicted).sum())
-    right = int((truth & predicted).sum())
-    return 2 * right / (2 * right + wrong) if right else 0.0
 
 
 def _bucket_name(bucket: int) -> str:

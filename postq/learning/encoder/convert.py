@@ -1,5 +1,7 @@
 """A BERT-shaped encoder as a Longformer that reads thousands of tokens, with equal outputs on short texts."""
 
+import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +9,9 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer, BertConfig, BertModel, LongformerConfig, LongformerModel
 
-from postq.errors import BundleUnusable, Conflict
+from postq.errors import BadInput, BundleUnusable, Conflict
 from postq.learning.encoder.backbones import require_source
+from postq.learning.encoder.program import run_program
 from postq.learning.encoder.quiet import quiet_transformers
 
 GLOBAL = ("query", "key", "value")
@@ -21,10 +24,12 @@ def convert_bert_to_longformer(
 
     Position rows are tiled up to `max_tokens` and the global projections copied from the local ones
     (Beltagy et al. 2020, section 5). Hidden states equal BERT's where the window covers the whole text, that
-    is for texts of up to window / 2 + 1 tokens. Raises BundleUnusable when the source is no BERT, Conflict
-    when the target holds files.
+    is for texts of up to window / 2 + 1 tokens. Raises BundleUnusable when the source is no BERT, BadInput
+    for an odd window, Conflict when the target holds files.
     """
     quiet_transformers()
+    if window < 2 or window % 2:
+        raise BadInput(f"A window of {window} does not divide into two halves.", hint="Use an even window.")
     require_source(str(source_folder))
     if target_folder.exists() and any(target_folder.iterdir()):
         raise Conflict(f"{target_folder} already holds files.", hint="Name a new folder.")
@@ -110,3 +115,18 @@ def _mapped(source: dict[str, Tensor], config: LongformerConfig, *, max_tokens: 
                 local = f"encoder.layer.{layer}.attention.self.{name}"
                 target[f"{local}_global.{kind}"] = source[f"{local}.{kind}"].clone()
     return target
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """`python -m postq.learning.encoder.convert SOURCE TARGET [--max-tokens N] [--window N]`."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("source", type=Path)
+    parser.add_argument("target", type=Path)
+    parser.add_argument("--max-tokens", type=int, default=4096)
+    parser.add_argument("--window", type=int, default=512)
+    given = parser.parse_args(arguments)
+    convert_bert_to_longformer(given.source, given.target, max_tokens=given.max_tokens, window=given.window)
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,16 +1,22 @@
 """A small, randomly initialised Longformer built locally in the Hub's layout: for the demo, tests and CI."""
 
+import argparse
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import LongformerConfig, LongformerModel, PreTrainedTokenizerFast
 
+from postq.errors import Conflict
+from postq.learning.encoder.program import run_program
 from postq.learning.encoder.quiet import quiet_transformers
 
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+TOKENIZER_CHARACTERS = 20_000_000
+"""Text read to learn the vocabulary: about 3 million words, a few seconds of work."""
 ROLES = {
     "bos_token": "<s>",
     "cls_token": "<s>",
@@ -26,11 +32,11 @@ def build_tiny_longformer(
     folder: Path,
     *,
     texts: Iterable[str],
-    hidden: int = 128,
+    hidden: int = 96,
     layers: int = 2,
     heads: int = 4,
     window: int = 64,
-    vocab_size: int = 8000,
+    vocab_size: int = 6000,
     max_tokens: int = 1024,
     seed: int = 42,
 ) -> Path:
@@ -38,9 +44,11 @@ def build_tiny_longformer(
 
     Weights are random, so it knows nothing before fine-tuning, but every file and code path is that of a
     real one. The tokenizer is a lower-casing byte-level BPE: no text is unknown to it. Equal texts and
-    seed give equal files.
+    seed give equal files. Raises Conflict when `folder` holds files.
     """
     quiet_transformers()
+    if folder.exists() and any(folder.iterdir()):
+        raise Conflict(f"{folder} already holds files.", hint="Name a new folder.")
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = _train_tokenizer(texts, vocab_size=vocab_size)
     wrapped = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
@@ -98,3 +106,29 @@ def _save_random(config: LongformerConfig, folder: Path, *, seed: int) -> None:
     settings = json.loads((folder / "config.json").read_text())
     settings["architectures"] = ["LongformerModel"]
     (folder / "config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
+
+
+def snapshot_texts(snapshot: Path, *, most_characters: int = TOKENIZER_CHARACTERS) -> Iterator[str]:
+    """Texts from the Parquet file of a snapshot folder, in order, until there are enough to learn from."""
+    read = 0
+    for file in sorted(snapshot.glob("*.parquet")):
+        for batch in pq.ParquetFile(file).iter_batches(batch_size=64, columns=["text"]):
+            for text in batch.column("text").to_pylist():
+                yield text
+                read += len(text)
+                if read >= most_characters:
+                    return
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """`python -m postq.learning.encoder.tiny FOLDER --snapshot SNAPSHOT [--seed N]`."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--snapshot", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=42)
+    given = parser.parse_args(arguments)
+    build_tiny_longformer(given.folder, texts=snapshot_texts(given.snapshot), seed=given.seed)
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -32,12 +32,18 @@ class TrainedEncoder:
         budget: TokenBudget,
         history: Sequence[Mapping[str, float]],
         facts: Mapping[str, Any],
+        timing: Mapping[str, Any],
         detections: Sequence[Detection],
     ) -> None:
         self.labels = labels
         self.settings = settings
-        self.history = [dict(entry) for entry in history]
+        self.history = [
+            {name: value for name, value in entry.items() if name != "seconds"} for entry in history
+        ]
         self.facts = dict(facts)
+        """What the training did; equal trainings have equal facts."""
+        self.timing = dict(timing)
+        """How long it took and how often it was interrupted: differs from run to run."""
         self.detections = tuple(detections)
         self.model = backbone.model
         self._runs = runs

@@ -228,6 +228,11 @@ def _finish(
         unreadable=splits.unreadable,
     )
     tell(detections, bench.hooks)
+    timing = {
+        "seconds": state.seconds,
+        "epoch_seconds": [entry["seconds"] for entry in state.history],
+        "resumed": state.resumed,
+    }
     facts = _facts(loop, splits, plan=plan, prior_loss=prior_loss, source=backbone.source)
     bench.optimizer.zero_grad(set_to_none=True)
     return TrainedEncoder(
@@ -239,6 +244,7 @@ def _finish(
         budget=budget,
         history=state.history,
         facts=facts,
+        timing=timing,
         detections=detections,
     )
 
@@ -269,12 +275,10 @@ def _facts(
         "micro_documents": state.micro_documents,
         "effective_batch": bench.recipe.batch_documents * bench.recipe.accumulation,
         "gradient_checkpointing": state.gradient_checkpointing,
-        "resumed": state.resumed,
         "device": str(bench.device),
         "device_name": _device_name(bench.device),
         "precision": precision_name(bench.device),
         "threads": torch.get_num_threads(),
-        "seconds": state.seconds,
         "tokens": state.tokens,
         "share_of_tokens_seen": seen / total if total else 1.0,
         "versions": library_versions(),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score, f1_score
+from sklearn.metrics import f1_score
 
 from postq.learning import detectors
 from postq.learning.data import SplitEntry
@@ -224,14 +224,6 @@ def test_f1_by_length_is_scikit_learn_s_per_bucket() -> None:
     expected = f1_score(TRUTH[chosen], predicted[chosen], average="micro")
     assert found["1024-2047"] == pytest.approx(expected)
     assert "16384+" in found
-
-
-def test_mean_average_precision_is_scikit_learn_s_over_labels_with_positives() -> None:
-    truth = TRUTH.copy()
-    truth[:, 0] = False
-    scores = np.round(GOOD, 1)
-    expected = np.mean([average_precision_score(truth[:, c], scores[:, c]) for c in range(1, 6)])
-    assert detectors.mean_average_precision(truth, scores) == pytest.approx(expected)
 
 
 def test_importing_the_detectors_loads_no_torch() -> None:

@@ -9,8 +9,10 @@ import torch
 from transformers import AutoModel, AutoTokenizer, BertModel, LongformerModel
 
 from postq.errors import BundleUnusable, Conflict
+from postq.learning.encoder import convert
 from postq.learning.encoder.backbones import load_backbone
 from postq.learning.encoder.convert import convert_bert_to_longformer
+from postq.learning.encoder.program import run_program
 from tests.unit.learning.encoder.material import FILLER, LABELS
 
 IDS = torch.randint(5, len(FILLER) + 5, (3, 32), generator=torch.Generator().manual_seed(4))
@@ -99,3 +101,14 @@ def test_a_folder_that_holds_files_is_not_written_to(tiny_bert: Path, tmp_path: 
 def test_the_source_stays_as_it_was(tiny_bert: Path, longformer_folder: Path) -> None:
     del longformer_folder
     assert isinstance(AutoModel.from_pretrained(tiny_bert), BertModel)
+
+
+def test_as_a_program_it_converts_or_says_why_not(
+    tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    convert.main([str(tiny_bert), str(tmp_path / "new"), "--max-tokens", "100", "--window", "8"])
+    assert LongformerModel.from_pretrained(tmp_path / "new").config.attention_window == [8, 8]
+    with pytest.raises(SystemExit) as ended:
+        run_program(lambda: convert.main([str(tiny_bert), str(tmp_path / "other"), "--window", "7"]))
+    assert ended.value.code == 3
+    assert capsys.readouterr().err == "A window of 7 does not divide into two halves.\nUse an even window.\n"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from postq.learning.encoder.selection import best_global_f1, selection_value
+from postq.learning.encoder.selection import selection_value
 
 RANDOM = np.random.default_rng(8)
 TRUTH = RANDOM.random((60, 4)) < 0.3
@@ -39,4 +39,3 @@ def test_nothing_to_find_counts_as_nothing_found() -> None:
     empty = np.zeros_like(TRUTH)
     for metric in ("map", "f1_at_0.5", "tuned_micro_f1", "tuned_macro_f1"):
         assert selection_value(metric, empty, SCORES) == 0.0  # type: ignore[arg-type]
-    assert best_global_f1(np.array([False]), np.array([0.3], dtype=np.float32)) == 0.0

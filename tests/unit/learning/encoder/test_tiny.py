@@ -3,9 +3,13 @@
 import hashlib
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
 from transformers import AutoModel, AutoTokenizer, LongformerModel
 
-from postq.learning.encoder.tiny import build_tiny_longformer
+from postq.errors import Conflict
+from postq.learning.encoder.tiny import build_tiny_longformer, main, snapshot_texts
 from tests.unit.learning.encoder.material import opinions
 
 TEXTS = [each.text for each in opinions(30)]
@@ -35,3 +39,23 @@ def test_equal_texts_and_seed_give_equal_files(tmp_path: Path) -> None:
     other = digests(build(tmp_path / "c", seed=7))
     assert other["model.safetensors"] != first["model.safetensors"]
     assert other["tokenizer.json"] == first["tokenizer.json"]
+
+
+def test_a_folder_that_holds_files_is_not_written_to(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(Conflict):
+        build(tmp_path)
+
+
+def test_as_a_program_it_learns_its_words_from_a_snapshot(tmp_path: Path) -> None:
+    snapshot = tmp_path / "snapshot"
+    snapshot.mkdir()
+    pq.write_table(pa.table({"text": TEXTS, "row": range(len(TEXTS))}), snapshot / "documents.parquet")
+    main([str(tmp_path / "tiny"), "--snapshot", str(snapshot)])
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "tiny")
+    assert len(tokenizer(" motion denied")["input_ids"]) == 4
+
+
+def test_no_more_text_is_read_than_the_vocabulary_needs(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": ["court " * 100] * 500}), tmp_path / "documents.parquet")
+    assert len(list(snapshot_texts(tmp_path, most_characters=6000))) == 10
