@@ -46,24 +46,24 @@ class Journey:
     def _add_corpus(self) -> None:
         self._stage.heading("A corpus of synthetic judicial opinions")
         self._synthesize("opinions.jsonl.gz", documents=self._sizes.documents, seed=self._sizes.seed)
-        self._stage.postq("corpus", "add", "opinions", self._stage.home / "opinions.jsonl.gz")
+        self._stage.postq("corpus", "add", "opinions", self._stage.path("opinions.jsonl.gz"))
         self._stage.postq("corpus", "show", "opinions")
 
     def _synthesize(self, name: str, *, documents: int, seed: int) -> None:
         self._stage.postq(
-            *("corpus", "synthesize", self._stage.home / name),
+            *("corpus", "synthesize", self._stage.path(name)),
             *("--documents", documents, "--seed", seed, "--median-words", self._sizes.median_words),
         )
 
     def _start(self) -> None:
         self._stage.heading("Workers, and a small Longformer to train from")
         self._stage.start_workers(CPU_WORKERS)
-        backbone = self._stage.home / "tiny-longformer"
+        backbone = self._stage.path("tiny-longformer")
         self._stage.postq("bundles", "tiny-backbone", backbone, "--corpus", "opinions")
 
     def _submit(self) -> None:
         self._stage.heading("Two trainings, and what follows each of them")
-        backbone = self._stage.home / "tiny-longformer"
+        backbone = self._stage.path("tiny-longformer")
         submit, job = self._stage.submit, self._jobs
         job["tfidf"] = submit("submit-train", "opinions", "--preset", "tfidf")
         job["longformer"] = submit(
@@ -98,7 +98,7 @@ class Journey:
         self._stage.postq("schedule", "run-now", "nightly", "--wait")
         self._stage.remark("Then new opinions arrive, and only they are scored:")
         self._synthesize("new.jsonl.gz", documents=self._sizes.new_documents, seed=self._sizes.seed + 1)
-        files = [self._stage.home / name for name in ("opinions.jsonl.gz", "new.jsonl.gz")]
+        files = [self._stage.path(name) for name in ("opinions.jsonl.gz", "new.jsonl.gz")]
         self._stage.postq("corpus", "add", "opinions", *files)
         self._stage.postq("schedule", "run-now", "nightly", "--wait")
         self._check_only_the_new_were_scored()
@@ -121,7 +121,7 @@ class Journey:
             "Synthetic texts are easy, and this Longformer is small and untrained at the start: "
             "the figures show that all parts work together, not how good a model can be."
         )
-        self._stage.remark(f"Look around: POSTQ_HOME={self._stage.home} postq status")
+        self._stage.remark(f"Look around: POSTQ_HOME={self._stage.path('')} postq status")
 
     def _figures(self, model: str) -> dict[str, Any]:
         """Cut → its figures over all test documents, from the evaluation job."""

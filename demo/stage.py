@@ -41,6 +41,11 @@ class Stage:
     ) -> None:
         self.stop_workers()
 
+    def path(self, name: str) -> str:
+        """A file of the demo's home, as short as it can be written."""
+        place = self.home / name
+        return str(place.relative_to(Path.cwd())) if place.is_relative_to(Path.cwd()) else str(place)
+
     def heading(self, text: str) -> None:
         """Announce the next act."""
         self.console.print()

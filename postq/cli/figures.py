@@ -1,4 +1,4 @@
-"""The figures of a training, an evaluation or a bundle as one table: a line per model and set of documents."""
+"""The figures of a training, an evaluation or a bundle as one table, a line per model and split."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ SPLITS = ("test", "all", "validation", "out_of_fold", "train")
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """One model on one set of documents: micro-F1 and macro-F1 at each cut, and the mean average precision."""
+    """One model on one set of documents: micro-F1 and macro-F1 at each cut, and mean average precision."""
 
     model: str
     on: str

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from postq.cli.listing import Column, Listing
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from postq.jobs.views import AttemptView, JobView
 
 BAR_CELLS = 8
+MOST_FIGURES = 4
+"""Of the running shard; JSON has them all."""
 PLAIN_ENDING = "all work done"
 """The reason of a job that simply succeeded; it is not worth a line."""
 STATE_STYLES = {
@@ -66,8 +69,29 @@ def took(view: "JobView", *, now: datetime | None = None) -> float | None:
     return ((view.finished_at or now or datetime.now(UTC)) - view.started_at).total_seconds()
 
 
+def figures_words(view: "JobView") -> list[str]:
+    """Rate, time left and the newest figures of the running shard, each in a few words."""
+    progress = view.progress
+    words = []
+    if progress.per_second:
+        rate = f"{progress.per_second:,.0f}" if progress.per_second >= 10 else f"{progress.per_second:.2g}"
+        words.append(f"{rate}/s")
+    if progress.eta_seconds is not None:
+        words.append(f"about {duration(progress.eta_seconds)} left")
+    numbers = (item for item in progress.metrics.items() if isinstance(item[1], int | float))
+    return words + [f"{name.replace('_', ' ')} {value:.4g}" for name, value in islice(numbers, MOST_FIGURES)]
+
+
 def _name(view: "JobView") -> str:
-    return view.name if view.reason == PLAIN_ENDING else f"{view.name}\n{view.reason}"
+    return "\n".join(line for line in (view.name, _below(view)) if line)
+
+
+def _below(view: "JobView") -> str:
+    """The line below the name: what a running job is at, why another is in its state, or nothing."""
+    if view.state.value != "running" or view.cancel_requested or not view.progress.total:
+        return "" if view.reason == PLAIN_ENDING else view.reason
+    phase = [] if view.progress.unit == "documents" else [view.progress.unit]
+    return " · ".join([*phase, *figures_words(view)])
 
 
 def _took(view: "JobView") -> str:

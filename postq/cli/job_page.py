@@ -4,7 +4,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from postq.cli.figures import figures_of, figures_table
-from postq.cli.job_listing import PLAIN_ENDING, bar, state_style, state_word, took
+from postq.cli.job_listing import PLAIN_ENDING, bar, figures_words, state_style, state_word, took
 from postq.cli.tables import facts, grid
 from postq.cli.terminal import clean
 from postq.cli.wording import clock, count, duration, share, size
@@ -43,18 +43,7 @@ def progress_line(view: JobView) -> Text:
     progress = view.progress
     if view.state.value != "running" or not progress.total:
         return Text("")
-    parts = [f"{progress.unit} {progress.done:,} of {progress.total:,}"]
-    if progress.per_second:
-        parts.append(
-            f"{progress.per_second:,.0f}/s" if progress.per_second >= 10 else f"{progress.per_second:.2g}/s"
-        )
-    if progress.eta_seconds is not None:
-        parts.append(f"about {duration(progress.eta_seconds)} left")
-    parts += [
-        f"{clean(name)} {value:.4g}"
-        for name, value in progress.metrics.items()
-        if isinstance(value, int | float)
-    ]
+    parts = [f"{progress.unit} {progress.done:,} of {progress.total:,}", *map(clean, figures_words(view))]
     percent = share(progress.done, progress.total)
     return Text.assemble(
         (bar(progress.done, progress.total, cells=BAR_CELLS), "cyan"),

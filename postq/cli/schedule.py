@@ -9,10 +9,10 @@ from postq.cli.command import ON_DATABASE, command, group
 from postq.cli.invocation import invocation_of
 from postq.cli.listing import Column, Listing
 from postq.cli.terminal import say, show_json
-from postq.cli.wording import clock
 
 if TYPE_CHECKING:
     from postq.jobs.schedules import ScheduleView
+    from postq.models import Schedule
 
 LISTING: "Listing[ScheduleView]" = Listing(
     name="schedule list",
@@ -22,7 +22,7 @@ LISTING: "Listing[ScheduleView]" = Listing(
             key="name", meaning="name", value=lambda v: v.schedule.name, heading="Schedule", flexible=True
         ),
         Column(key="cron", meaning="cron expression", value=lambda v: v.schedule.cron, heading="Cron"),
-        Column(key="timezone", meaning="IANA time zone", value=lambda v: v.schedule.timezone, heading="Zone"),
+        Column(key="timezone", meaning="IANA time zone", value=lambda v: v.schedule.timezone),
         Column(
             key="corpus",
             meaning="corpus reference, resolved at each fire",
@@ -131,7 +131,7 @@ def add(
     if json:
         show_json(LISTING.as_dict(ScheduleView(schedule=row, last_fire=None)))
     elif row.next_slot is not None:
-        say(f"Schedule {name} fires next at {clock(row.next_slot)}.")
+        say(f"Schedule {name} fires next at {_slot(row)}.")
 
 
 @command("list", examples=("postq schedule list", "postq schedule list --json"), exits=ON_DATABASE)
@@ -162,7 +162,7 @@ def resume(ctx: typer.Context, *, name: Name) -> None:
 
     with invocation_of(ctx).database.transaction() as session:
         row = resume_schedule(session, name, now=database_now(session))
-    when = f"; it fires next at {clock(row.next_slot)}" if row.next_slot else ""
+    when = f"; it fires next at {_slot(row)}" if row.next_slot else ""
     say(f"Schedule {name} goes on{when}.")
 
 
@@ -211,7 +211,14 @@ def run_now(
 def _next(view: "ScheduleView") -> str:
     if view.schedule.paused:
         return "paused"
-    return f"{view.schedule.next_slot.astimezone():%Y-%m-%d %H:%M}" if view.schedule.next_slot else ""
+    return _slot(view.schedule) if view.schedule.next_slot else ""
+
+
+def _slot(row: "Schedule") -> str:
+    """The next slot on the clock of the schedule's own zone."""
+    from zoneinfo import ZoneInfo
+
+    return f"{row.next_slot.astimezone(ZoneInfo(row.timezone)):%Y-%m-%d %H:%M %Z}" if row.next_slot else ""
 
 
 app = group("Classify what is new in a corpus at set times.", add, list_all, pause, resume, remove, run_now)

@@ -93,12 +93,12 @@ def tell_submitted(
 
     _tell(job_id, created=created, answer=answer)
     view = JobFilter(job=job_id).ask(invocation)[0]
-    if has_ended(view):
-        say(f"Job {job_id} has {view.state.value.replace('_', ' ')}: {view.reason}.")
-    else:
+    if not has_ended(view):
         if created:
             nudge_workers(invocation, device_kind)
         warn_if_nobody_works(invocation.database, invocation.settings)
+    elif not answer.wait:
+        say(f"It has {view.state.value.replace('_', ' ')}: {view.reason}.")
     if answer.wait:
         _wait(invocation, job_id, answer=answer)
 

@@ -11,6 +11,9 @@ from rich.text import Text
 from postq.cli.listing import Column, Listing
 from postq.cli.terminal import clean
 
+MIN_FLEXIBLE = 12
+"""Columns a wrapped cell keeps on a narrow terminal; other columns are cut before it gets less."""
+
 
 def listing_table(listing: Listing[Any], rows: Sequence[Any]) -> Table:
     """The rows of a listing, one line each, headings dim, no frame."""
@@ -22,7 +25,7 @@ def listing_table(listing: Listing[Any], rows: Sequence[Any]) -> Table:
             justify="right" if column.right else "left",
             no_wrap=not column.flexible,
             overflow="ellipsis" if not column.flexible else "fold",
-            ratio=1 if column.flexible else None,
+            min_width=MIN_FLEXIBLE if column.flexible else None,
         )
     for row in rows:
         table.add_row(*(cell(column, row) for column in shown))

@@ -44,7 +44,8 @@ def show(renderable: "RenderableType", *, style: str | None = None) -> None:
 
 def say(text: str, *, style: str | None = None) -> None:
     """Print a message about what is going on; never part of a result."""
-    messages().print(text, style=style, soft_wrap=True)
+    console = messages()
+    console.print(text, style=style, soft_wrap=not console.is_terminal)
 
 
 def complain(kind: str, text: str) -> None:
@@ -55,7 +56,7 @@ def complain(kind: str, text: str) -> None:
         return
     from rich.text import Text
 
-    messages().print(Text.assemble((f"{kind}: ", STYLES[kind]), line), soft_wrap=True)
+    messages().print(Text.assemble((f"{kind}: ", STYLES[kind]), line))
 
 
 def note(text: str) -> None:
