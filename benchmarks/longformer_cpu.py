@@ -1,0 +1,252 @@
+"""Longformer on the CPU against transformers: forward, forward and backward, real lengths, peak memory.
+
+`python -m benchmarks.longformer_cpu` records all tables (about half an hour on two quiet cores); `--quick`
+tries the script in a few minutes, with too few layers, lengths and rounds to quote.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks._longformer import (
+    base_model,
+    documents,
+    extra_memory,
+    least_work,
+    matmul_peak,
+    middle,
+    packed,
+    padded,
+    ratios,
+    real_lengths,
+    rounds,
+)
+from benchmarks.recording import record
+from postq.learning.longformer import accelerate, best_token_budget, fastest_threads, plan_batches
+
+Row = dict[str, Any]
+BATCH_DOCUMENTS = 4
+MEGABYTE = 2**20
+
+
+def options() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="4 layers, fewer lengths, 1 round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, help="default: the count that multiplies fastest now")
+    parser.add_argument("--documents", type=int, default=8, help="judgments in the real-lengths table")
+    parser.add_argument("--only", choices=["forward", "training", "real", "memory", "budget"])
+    parser.add_argument(
+        "--measure-memory", nargs=3, metavar=("WHO", "WHAT", "TOKENS"), help=argparse.SUPPRESS
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the tables asked for."""
+    asked = options()
+    torch.set_num_threads(asked.threads or fastest_threads())
+    if asked.measure_memory:
+        print(measured_memory(*asked.measure_memory, layers=4 if asked.quick else 12))
+        return
+    layers, count = (4, 1) if asked.quick else (12, asked.rounds)
+    lengths = [256, 1_024] if asked.quick else [512, 1_024, 2_048, 4_096]
+    tables: dict[str, Callable[[], list[Row]]] = {
+        "forward": lambda: forward_table(lengths, layers, count),
+        "real": lambda: real_table(4 if asked.quick else asked.documents, layers, count),
+        "training": lambda: training_table(lengths, layers, count),
+        "memory": lambda: memory_table(lengths[-1], quick=asked.quick),
+        "budget": lambda: budget_table(6 if asked.quick else 24, count),
+    }
+    for name, table in tables.items():
+        if asked.only in (None, name):
+            keep(f"{name}_quick" if asked.quick else name, table(), layers=layers, rounds=count)
+
+
+def keep(name: str, rows: list[Row], **parameters: int) -> None:
+    """Record one table."""
+    method = (
+        f"{parameters['rounds']} interleaved rounds of (product peak, stock, ours) after one to warm up, "
+        f"float32, {torch.get_num_threads()} threads, base size with {parameters['layers']} layers, random "
+        "weights; medians of seconds, ratios within a round (median and least). The share counts only the "
+        "work that exact logits need, against the best 2,048-square product of the same round. Stock runs "
+        "eager, one unpadded document at a time, its best setting on a CPU, unless the row says otherwise. "
+        "The budget and memory tables are not rounds: see their functions."
+    )
+    parameters["threads"] = torch.get_num_threads()
+    file = record(f"longformer_cpu_{name}", rows, method=method, parameters=parameters)
+    print_markdown(rows, file)
+
+
+def print_markdown(rows: list[Row], file: Path) -> None:
+    """The same table for docs/performance.md, with what it was measured on."""
+    measured = json.loads(file.read_text(encoding="utf-8"))["measured"]
+    versions = measured["versions"]
+    print(
+        f"\n{measured['date']}, commit {measured['commit']}, {measured['processor']}, "
+        f"{torch.get_num_threads()} of {measured['cores']} cores, load {measured['load_at_end']}, "
+        f"torch {versions['torch']}, transformers {versions['transformers']}\n"
+    )
+    print(f"| {' | '.join(rows[0])} |\n|{'---|' * len(rows[0])}")
+    for row in rows:
+        print(f"| {' | '.join(str(value) for value in row.values())} |")
+
+
+def forward_table(lengths: list[int], layers: int, count: int) -> list[Row]:
+    """One document of each length."""
+    model = base_model(layers=layers)
+    fast = accelerate(model)
+    rows = []
+    for length in lengths:
+        doc = documents([length])[0]
+        stream = packed([doc])
+        with torch.inference_mode():
+            agree(model(doc[None]).logits, fast.forward_packed(*stream))
+            works = {"stock": lambda: model(doc[None]), "ours": lambda: fast.forward_packed(*stream)}  # noqa: B023
+            seen = rounds(works, count, peak=matmul_peak)
+        rows.append(compared(f"1 × {length:,}", seen, least_work([length], layers=layers)))
+    return rows
+
+
+def training_table(lengths: list[int], layers: int, count: int) -> list[Row]:
+    """Forward and backward of one document of each length, with the stock dropout of 0.1 and without."""
+    rows = []
+    for dropout in (0.1, 0.0):
+        model = base_model(layers=layers, dropout=dropout).train()
+        fast = accelerate(model)
+        for length in lengths:
+            doc = documents([length])[0]
+            works = {
+                "stock": lambda: step(lambda: model(doc[None]).logits),  # noqa: B023
+                "ours": lambda: step(lambda: fast.forward_packed(*packed([doc]))),  # noqa: B023
+            }
+            seen = rounds(works, count, peak=matmul_peak)
+            name = f"1 × {length:,}, dropout {dropout}"
+            rows.append(compared(name, seen, 3 * least_work([length], layers=layers)))
+    return rows
+
+
+def step(logits: Callable[[], torch.Tensor]) -> None:
+    """One forward and backward; gradients add up, as they do under accumulation."""
+    logits().sum().backward()
+
+
+def real_table(count_documents: int, layers: int, count: int) -> list[Row]:
+    """Judgments of real lengths: padded batches in corpus order, one by one, and packed by token budget."""
+    model, lengths = base_model(layers=layers), real_lengths(count_documents)
+    docs, fast = documents(lengths), accelerate(model)
+    batches = [docs[start : start + BATCH_DOCUMENTS] for start in range(0, len(docs), BATCH_DOCUMENTS)]
+    plan = [[docs[i] for i in batch] for batch in plan_batches(lengths, best_token_budget("cpu"))]
+    works: dict[str, Callable[[], object]] = {
+        "padded": lambda: [model(**padded(batch)) for batch in batches],
+        "stock": lambda: [model(doc[None]) for doc in docs],
+        "ours": lambda: [fast.forward_packed(*packed(batch)) for batch in plan],
+    }
+    with torch.inference_mode():
+        seen = rounds(works, count, peak=matmul_peak)
+    work, rows = least_work(lengths, layers=layers), []
+    for slow, name in (
+        ("padded", f"stock, padded batches of {BATCH_DOCUMENTS}"),
+        ("stock", "stock, one by one"),
+    ):
+        row = compared(f"{len(docs)} judgments, {sum(lengths):,} tokens: {name}", seen, work, slow=slow)
+        row["ours docs/s"] = round(len(docs) / middle(seen, "ours"), 3)
+        rows.append(row)
+    return rows
+
+
+def budget_table(count_documents: int, count: int) -> list[Row]:
+    """Which token budget runs the real lengths fastest: packing more only helps until caches overflow."""
+    lengths, layers = real_lengths(count_documents), 4
+    docs, fast = documents(lengths), accelerate(base_model(layers=layers))
+    works = {
+        f"{budget}": lambda budget=budget: [
+            fast.forward_packed(*packed([docs[i] for i in batch])) for batch in plan_batches(lengths, budget)
+        ]
+        for budget in (1_024, 4_096, 8_192, 16_384, 32_768)
+    }
+    with torch.inference_mode():
+        seen = rounds(works, count, peak=matmul_peak)
+    work = least_work(lengths, layers=layers)
+    return [
+        {
+            "budget (tokens)": int(budget),
+            "seconds": round(middle(seen, budget), 2),
+            "tokens/s": round(sum(lengths) / middle(seen, budget)),
+            "share of peak": round(work / middle(seen, budget) / middle(seen, "peak"), 2),
+        }
+        for budget in works
+    ]
+
+
+def memory_table(tokens: int, *, quick: bool) -> list[Row]:
+    """Highest memory above the loaded model, each in a process of its own."""
+    rows = []
+    for what in ("forward", "training"):
+        stock, ours = (_memory_of(who, what, tokens, quick=quick) for who in ("stock", "ours"))
+        rows.append(
+            {
+                "work": f"{what}, 1 × {tokens:,}",
+                "stock MB": stock // MEGABYTE,
+                "ours MB": ours // MEGABYTE,
+                "ours ÷ stock": round(ours / stock, 2),
+            }
+        )
+    return rows
+
+
+def _memory_of(who: str, what: str, tokens: int, *, quick: bool) -> int:
+    command = [sys.executable, "-m", "benchmarks.longformer_cpu", "--measure-memory", who, what, str(tokens)]
+    command += ["--threads", str(torch.get_num_threads()), *(["--quick"] if quick else [])]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(done.stdout.strip().splitlines()[-1])
+
+
+def measured_memory(who: str, what: str, tokens: str, *, layers: int) -> int:
+    """Bytes above the loaded model; for training, gradients are allocated before, for both alike."""
+    model, doc = base_model(layers=layers), documents([int(tokens)])[0]
+    fast = accelerate(model)
+
+    def logits() -> torch.Tensor:
+        return model(doc[None]).logits if who == "stock" else fast.forward_packed(*packed([doc]))
+
+    if what == "forward":
+        with torch.inference_mode():
+            return extra_memory(logits)
+    model.train()
+    for weight in model.parameters():
+        weight.grad = torch.zeros_like(weight)
+    return extra_memory(lambda: step(logits))
+
+
+def compared(name: str, seen: list[dict[str, float]], work: float, *, slow: str = "stock") -> Row:
+    """One row: seconds, shares of the peak, and the ratio."""
+    median, least = ratios(seen, slow, "ours")
+    return {
+        "documents × tokens": name,
+        "peak GFLOP/s": round(middle(seen, "peak") / 1e9),
+        "stock s": round(middle(seen, slow), 3),
+        "stock share": round(work / middle(seen, slow) / middle(seen, "peak"), 2),
+        "ours s": round(middle(seen, "ours"), 3),
+        "ours share": round(work / middle(seen, "ours") / middle(seen, "peak"), 2),
+        "ratio": round(median, 2),
+        "least ratio": round(least, 2),
+    }
+
+
+def agree(stock: torch.Tensor, ours: torch.Tensor) -> None:
+    """Stop unless both logits are equal to 1e-4."""
+    off = float((stock - ours).abs().max())
+    if not off <= 1e-4:
+        raise SystemExit(f"The logits differ by {off:.2g}; nothing was timed.")
+
+
+if __name__ == "__main__":
+    main()
