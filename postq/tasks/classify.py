@@ -5,23 +5,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sqlalchemy.orm import Session
 
 from postq.contracts.document import Document
 from postq.contracts.runner import BundleOnDisk, RunRequest
 from postq.contracts.specs import ClassifySpec
 from postq.crash_points import CrashPoint, reach
 from postq.errors import BundleUnusable, DigestMismatch
-from postq.jobs.commit import StoredCounts
-from postq.jobs.leases import Lease
 from postq.learning.hooks import Hooks
-from postq.models.bundle import BundleRow
-from postq.predictions.write import content_hashes, write_predictions, write_quarantine
 from postq.tasks.requested import requested_documents, requested_rows
 from postq.tasks.resident import Resident
 from postq.tasks.results import SCORES_FILE, ResultWriter, read_quarantine, read_scores
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the runner loads this file too and has no use for SQL
+    from sqlalchemy.orm import Session
+
+    from postq.jobs.commit import StoredCounts
+    from postq.jobs.leases import Lease
     from postq.learning.bundle.bundle import Bundle
     from postq.learning.scoring import Scorer
 
@@ -44,18 +43,26 @@ def run(request: RunRequest, spec: ClassifySpec, *, hooks: Hooks, resident: Resi
     return {"thresholds": bundle.thresholds.values.tolist()}
 
 
-def store(session: Session, lease: Lease, result: dict[str, Any], *, folder: Path) -> StoredCounts:
+def store(session: "Session", lease: "Lease", result: dict[str, Any], *, folder: Path) -> "StoredCounts":
     """Write predictions and quarantined documents, in the transaction that holds the fence.
 
     No score file means that no row was left to score: others had done them all.
     """
+    from postq.jobs.commit import StoredCounts
+
     if not (folder / SCORES_FILE).exists():
         return StoredCounts()
     return store_scores(session, lease, folder=folder, thresholds=result["thresholds"])
 
 
-def store_scores(session: Session, lease: Lease, *, folder: Path, thresholds: list[float]) -> StoredCounts:
+def store_scores(
+    session: "Session", lease: "Lease", *, folder: Path, thresholds: list[float]
+) -> "StoredCounts":
     """Bulk-write the result files of an attempt; `thresholds` are in the bundle's label order."""
+    from postq.jobs.commit import StoredCounts
+    from postq.models.bundle import BundleRow
+    from postq.predictions.write import content_hashes, write_predictions, write_quarantine
+
     assert lease.bundle_id is not None
     assert lease.fingerprint is not None
     bundle = session.get_one(BundleRow, lease.bundle_id)

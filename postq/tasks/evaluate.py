@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import sqlalchemy as sa
 from numpy.typing import NDArray
-from sqlalchemy.orm import Session
 
 from postq.contracts.document import Document
 from postq.contracts.runner import RunRequest
@@ -16,16 +14,16 @@ from postq.contracts.specs import EvaluateSpec
 from postq.corpus.snapshot import read_documents
 from postq.crash_points import CrashPoint, reach
 from postq.errors import IntegrityError, NotTrainable
-from postq.jobs.commit import StoredCounts
-from postq.jobs.leases import Lease
 from postq.learning.hooks import Hooks
-from postq.models.tables import job
-from postq.registry.bundles import count_test_touch
 from postq.tasks.classify import bundle_of, check_fingerprint, score_into, store_scores
 from postq.tasks.resident import Resident
 from postq.tasks.results import ResultWriter, check_coverage, read_scores
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the runner loads this file too and has no use for SQL
+    from sqlalchemy.orm import Session
+
+    from postq.jobs.commit import StoredCounts
+    from postq.jobs.leases import Lease
     from postq.learning.data import SplitEntry
 
 SCORING_TOKENS = 16_384
@@ -68,8 +66,10 @@ def run(request: RunRequest, spec: EvaluateSpec, *, hooks: Hooks, resident: Resi
     }
 
 
-def store(session: Session, lease: Lease, result: dict[str, Any], *, folder: Path) -> StoredCounts:
+def store(session: "Session", lease: "Lease", result: dict[str, Any], *, folder: Path) -> "StoredCounts":
     """Keep the predictions, the counts and the report; count the look at the test split."""
+    from postq.registry.bundles import count_test_touch
+
     assert isinstance(lease.spec, EvaluateSpec)
     assert lease.bundle_id is not None
     counts = store_scores(session, lease, folder=folder, thresholds=result["thresholds"])
@@ -116,8 +116,12 @@ def _scored(folder: Path, documents: Sequence[Document]) -> tuple[list[Document]
     return [by_row[row] for row in rows[order].tolist()], scores[order]
 
 
-def _count(session: Session, lease: Lease, counts: StoredCounts) -> None:
+def _count(session: "Session", lease: "Lease", counts: "StoredCounts") -> None:
     """Book the evaluated documents on the job; all others of the corpus are skipped."""
+    import sqlalchemy as sa
+
+    from postq.models.tables import job
+
     total = lease.stop_row - lease.start_row
     session.execute(
         sa.update(job)

@@ -2,16 +2,18 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import Any
-
-from sqlalchemy.orm import Session
+from typing import TYPE_CHECKING, Any
 
 from postq.contracts.runner import RunRequest
 from postq.contracts.specs import JobKind
-from postq.jobs.commit import StoredCounts
-from postq.jobs.leases import Lease
 from postq.learning.hooks import Hooks
 from postq.tasks.resident import Resident
+
+if TYPE_CHECKING:  # the runner loads this file too and has no use for SQL
+    from sqlalchemy.orm import Session
+
+    from postq.jobs.commit import StoredCounts
+    from postq.jobs.leases import Lease
 
 
 def run(request: RunRequest, *, hooks: Hooks, resident: Resident) -> dict[str, Any]:
@@ -33,8 +35,8 @@ def run(request: RunRequest, *, hooks: Hooks, resident: Resident) -> dict[str, A
 
 
 def store(
-    session: Session, lease: Lease, result: dict[str, Any], *, folder: Path, home: Path, now: datetime
-) -> StoredCounts:
+    session: "Session", lease: "Lease", result: dict[str, Any], *, folder: Path, home: Path, now: datetime
+) -> "StoredCounts":
     """Write what an attempt brought, in the supervisor, inside the fenced transaction of the commit.
 
     `folder` holds the attempt's result files. Running it again after a rollback does the same again.

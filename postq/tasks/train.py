@@ -3,19 +3,20 @@
 import os
 from datetime import datetime
 from pathlib import Path
-from typing import Any
-
-from sqlalchemy.orm import Session
+from typing import TYPE_CHECKING, Any
 
 from postq.contracts.runner import RunRequest
 from postq.contracts.specs import TrainSpec
 from postq.crash_points import CrashPoint, reach
 from postq.errors import StorageUnavailable
-from postq.jobs.commit import StoredCounts
-from postq.jobs.leases import Lease
 from postq.learning.hooks import Hooks
-from postq.registry.bundles import register_bundle
 from postq.tasks.resident import Resident
+
+if TYPE_CHECKING:  # the runner loads this file too and has no use for SQL
+    from sqlalchemy.orm import Session
+
+    from postq.jobs.commit import StoredCounts
+    from postq.jobs.leases import Lease
 
 BUNDLE_FOLDER = "bundle"
 """Below the attempt's folder while it is being made."""
@@ -56,13 +57,16 @@ def run(request: RunRequest, spec: TrainSpec, *, hooks: Hooks, resident: Residen
 
 
 def store(
-    session: Session, lease: Lease, result: dict[str, Any], *, folder: Path, home: Path, now: datetime
-) -> StoredCounts:
+    session: "Session", lease: "Lease", result: dict[str, Any], *, folder: Path, home: Path, now: datetime
+) -> "StoredCounts":
     """Move the bundle's folder to its digest's place and register it for the job.
 
     The move comes before the commit: a crash between the two leaves a whole folder that no row names, and
     the next attempt, whose bundle is the same byte for byte, finds it in place.
     """
+    from postq.jobs.commit import StoredCounts
+    from postq.registry.bundles import register_bundle
+
     assert isinstance(lease.spec, TrainSpec)
     facts = result["facts"]
     place = home / BUNDLES / facts["digest"]

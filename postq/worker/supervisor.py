@@ -112,11 +112,11 @@ class Supervisor:
         output = self._folders.output(lease)
 
         def store(session: Session, lease: Lease) -> StoredCounts:
-            counts = kinds.store(session, lease, result, folder=output, home=self._settings.home, now=now)
-            reach(CrashPoint.INSIDE_COMMIT)
-            return counts
+            return kinds.store(session, lease, result, folder=output, home=self._settings.home, now=now)
 
-        return commit(session, lease, now=now, settings=self._settings, store=store)
+        won = commit(session, lease, now=now, settings=self._settings, store=store)
+        reach(CrashPoint.INSIDE_COMMIT)
+        return won
 
     def _fail(self, lease: Lease, ending: Failed) -> None:
         outcome = self._insist(lambda session: self._book_failure(session, lease, ending))

@@ -26,8 +26,8 @@ REPORT_SECONDS = 2.0
 """Progress is written this often at most; a renewal in between carries it too."""
 TERMINATE_SECONDS = 2.0
 """Between SIGTERM and SIGKILL of a runner that did not stop in its grace."""
-STALL_FACTORS = {"loading": 2.0, "fitting": 4.0}
-"""Phases that rightly show no progress for longer: reading weights, fitting one linear model."""
+STALL_FACTORS = {"starting": 3.0, "loading": 2.0, "fitting": 4.0}
+"""Phases that rightly show no progress for longer: imports, reading weights, fitting a linear model."""
 
 _log = structlog.get_logger()
 

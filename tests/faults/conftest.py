@@ -1,7 +1,9 @@
 """Grounds stocked with a corpus and a TF-IDF bundle that were made once a run, through the real worker."""
 
+import json
 import random
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -46,8 +48,6 @@ class Stock:
 
 def opinion(number: int, *, more: str = "") -> str:
     """One line of JSON: a short opinion with a label its words betray."""
-    import json
-
     words = random.Random(number)
     label = LABELS[number % len(LABELS)]
     filler = " ".join(f"w{words.randrange(300)}" for _ in range(30))
@@ -136,12 +136,11 @@ def link() -> Iterator[Callable[[str], Link]]:
 @pytest.fixture
 def private_postgres(tmp_path: Path) -> Iterator[PrivatePostgres]:
     """A PostgreSQL cluster that may be stopped and frozen; schema laid."""
-    folder = tmp_path / "postgres"
-    folder.mkdir()
-    server = PrivatePostgres(folder)
-    with running(server):
-        databases.lay_schema(server.url, home=tmp_path)
-        yield server
+    with tempfile.TemporaryDirectory(prefix="postq-postgres-") as folder:
+        server = PrivatePostgres(Path(folder))
+        with running(server):
+            databases.lay_schema(server.url, home=tmp_path)
+            yield server
 
 
 @pytest.fixture

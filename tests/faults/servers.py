@@ -86,7 +86,10 @@ class PrivateRedis(Server):
 
 
 class PrivatePostgres(Server):
-    """A PostgreSQL cluster of its own, with everything synchronous as in real life."""
+    """A PostgreSQL cluster of its own, with everything synchronous as in real life.
+
+    `folder` must be reachable for the user postgres, which pytest's temporary folders are not.
+    """
 
     def __init__(self, folder: Path) -> None:
         binaries = next((path for path in POSTGRES_BINARIES if Path(path).is_dir()), None)
@@ -103,7 +106,7 @@ class PrivatePostgres(Server):
         )
         options = ["-p", str(self.port), "-k", str(folder), "-c", "listen_addresses=127.0.0.1"]
         command = [*as_user, f"{binaries}/postgres", "-D", str(self.data), *options]
-        super().__init__(command, answers=self._answers_query, log=folder.parent / f"{folder.name}.log")
+        super().__init__(command, answers=self._answers_query, log=folder / "server.log")
 
     def stop_immediately(self) -> None:
         """What `pg_ctl stop -m immediate` does: no checkpoint, no goodbye, recovery at the next start."""
@@ -128,7 +131,7 @@ class PrivatePostgres(Server):
 
 
 def _as_postgres(folder: Path) -> list[str]:
-    """PostgreSQL refuses to run as root; become its user then, who must own the folder and reach it."""
+    """PostgreSQL refuses to run as root; become its user then, who must own the folder."""
     if os.geteuid() != 0:
         return []
     try:
@@ -136,9 +139,6 @@ def _as_postgres(folder: Path) -> list[str]:
     except KeyError:
         pytest.skip("PostgreSQL cannot run as root and there is no user 'postgres'")
     os.chown(folder, user.pw_uid, user.pw_gid)
-    for parent in folder.parents:
-        if parent.owner() == "root" and parent != Path("/") and not parent.stat().st_mode & 0o001:
-            parent.chmod(parent.stat().st_mode | 0o011)
     return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
 
 

@@ -1,5 +1,7 @@
 """Faults 10 to 12: PostgreSQL stops, loses its answer, or is out of reach past the lease."""
 
+import signal
+
 import pytest
 import sqlalchemy as sa
 
@@ -59,7 +61,7 @@ def test_a_commit_whose_answer_was_lost_is_stored_once(
     done_before = sum(one.state == ShardState.DONE for one in ground.shards(job_id))
     # When COMMIT passes but its answer does not, and then the connection breaks
     cable.set("deaf")
-    worker.process.send_signal(18)
+    worker.send(signal.SIGCONT)
     wait_until(lambda: _done(ground, job_id) == done_before + 1, 30, saying="the commit to arrive")
     cable.set("down")
     cable.set("up")

@@ -14,7 +14,7 @@ from tests.faults.accounting import check_invariants
 from tests.faults.conftest import Stock, write_opinions
 from tests.faults.ground import Ground
 
-POISONED = 17
+DOCUMENTS, POISONED = 4, 1
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ POISONED = 17
     [
         ("poisonraise", "this document is poison", {}),
         ("poisoncrash", "SIGSEGV", {}),
-        ("poisonhang", "No progress", {"POSTQ_STALL_SECONDS": "1.5"}),
+        ("poisonhang", "No progress", {"POSTQ_STALL_SECONDS": "3", "POSTQ_CRASH_BUDGET": "1"}),
     ],
 )
 def test_a_poisonous_document_is_quarantined_and_the_rest_finish(
@@ -37,13 +37,13 @@ def test_a_poisonous_document_is_quarantined_and_the_rest_finish(
     )
     assert row == POISONED
     assert error in message
-    assert ground.job(job_id).documents_predicted == 19
+    assert ground.job(job_id).documents_predicted == DOCUMENTS - 1
     check_invariants(ground, job_id)
 
 
 def add_poisoned(ground: Ground, poison: dict[int, str]) -> int:
-    """Add a corpus of twenty documents, some of them poisonous."""
-    file: Path = write_opinions(ground.scratch / "poison.jsonl", poison=poison, documents=20)
+    """Add a small corpus, some of its documents poisonous."""
+    file: Path = write_opinions(ground.scratch / "poison.jsonl", poison=poison, documents=DOCUMENTS)
     added = add_corpus(ground.database, ground.settings, name="poison", inputs=[Input(path=str(file))])
     assert added.id is not None
     return added.id

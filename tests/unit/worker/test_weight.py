@@ -23,3 +23,15 @@ def test_no_heavy_library_is_imported(modules: str) -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True
     )
     assert done.stdout.strip() == ""
+
+
+def test_the_runner_does_not_even_know_sql() -> None:
+    program = """
+import sys
+import postq.worker.runner, postq.tasks.classify, postq.tasks.evaluate, postq.tasks.train
+print(*({"sqlalchemy", "sqlmodel", "celery", "kombu", "psycopg"} & set(sys.modules)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout.strip() == ""
