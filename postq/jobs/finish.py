@@ -30,9 +30,9 @@ def settle(session: Session, job_id: int, *, now: datetime, settings: Settings) 
     ).one()
     if facts.state not in (JobState.READY, JobState.RUNNING):
         return None
-    counts = _shard_counts(session, job_id)
-    if any(counts.get(state) for state in SHARD_OPEN):
+    if _any_open(session, job_id):
         return None
+    counts = _shard_counts(session, job_id)
     target, reason = _ending(counts, quarantined=facts.documents_quarantined)
     values = _why_failed(session, job_id) if target is JobState.FAILED else {}
     moved = move_jobs(
@@ -120,6 +120,11 @@ def _end_blocked(
         reason=reason,
         **values,
     )
+
+
+def _any_open(session: Session, job_id: int) -> bool:
+    query = sa.select(shard.c.id).where(shard.c.job_id == job_id, shard.c.state.in_(SHARD_OPEN)).limit(1)
+    return session.scalar(query) is not None
 
 
 def _shard_counts(session: Session, job_id: int) -> dict[ShardState, int]:

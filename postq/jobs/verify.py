@@ -101,11 +101,13 @@ def _fences(session: Session, found: Job) -> Iterator[str]:
         wrong = (
             sa.select(sa.func.count())
             .select_from(table)
-            .join(attempt, attempt.c.id == table.c.attempt_id)
-            .join(shard, shard.c.id == attempt.c.shard_id)
+            .join(attempt, attempt.c.id == table.c.attempt_id, isouter=True)
+            .join(shard, shard.c.id == attempt.c.shard_id, isouter=True)
             .where(
                 table.c.job_id == found.id,
                 sa.or_(
+                    shard.c.id.is_(None),
+                    attempt.c.job_id != table.c.job_id,
                     attempt.c.outcome.not_in(allowed),
                     attempt.c.token != shard.c.token,
                     shard.c.state != ShardState.DONE,

@@ -181,7 +181,6 @@ def upgrade() -> None:
         sa.Column("row", BIG_KEY, autoincrement=False, nullable=False),
         sa.Column("label", sa.String(), nullable=False),
         sa.Column("score", sa.Float(), nullable=False),
-        sa.ForeignKeyConstraint(["job_id"], ["job.id"], name="fk_prediction_label_job_id_job"),
         sa.PrimaryKeyConstraint("job_id", "row", "label", name="pk_prediction_label"),
     )
     op.create_index("ix_prediction_label_job_id_label", "prediction_label", ["job_id", "label"], unique=False)
@@ -258,9 +257,6 @@ def upgrade() -> None:
         sa.Column("label_count", sa.Integer(), nullable=False),
         sa.Column("tokens_total", sa.Integer(), nullable=False),
         sa.Column("tokens_seen", sa.Integer(), nullable=False),
-        sa.ForeignKeyConstraint(["attempt_id"], ["attempt.id"], name="fk_prediction_attempt_id_attempt"),
-        sa.ForeignKeyConstraint(["bundle_id"], ["bundle.id"], name="fk_prediction_bundle_id_bundle"),
-        sa.ForeignKeyConstraint(["job_id"], ["job.id"], name="fk_prediction_job_id_job"),
         sa.PrimaryKeyConstraint("job_id", "row", name="pk_prediction"),
     )
     op.create_index(

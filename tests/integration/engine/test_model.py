@@ -200,12 +200,12 @@ class EngineMachine(RuleBasedStateMachine):
 
 @pytest.mark.slow
 def test_whatever_happens_the_promises_hold(shared_database: Database, tmp_path: Path) -> None:
-    examples = 25 if shared_database.is_sqlite else 8
+    examples = 20 if shared_database.is_sqlite else 6
     run_machine(
         lambda: EngineMachine(shared_database, tmp_path),
         settings=settings(
             max_examples=examples,
-            stateful_step_count=40,
+            stateful_step_count=35,
             deadline=None,
             suppress_health_check=list(HealthCheck),
             phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
