@@ -59,6 +59,7 @@ def submit_and_tell(
 
     `make_spec` runs inside that transaction: what it resolves by name cannot change under it.
     """
+    from postq.crash_points import CrashPoint, reach
     from postq.db import database_now
     from postq.jobs.submit import submit
 
@@ -74,6 +75,7 @@ def submit_and_tell(
             idempotency_key=placement.idempotency_key,
             settings=invocation.settings,
         )
+    reach(CrashPoint.AFTER_SUBMIT)
     tell_submitted(
         invocation,
         submitted.job_id,

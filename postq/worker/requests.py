@@ -53,14 +53,25 @@ def _some_rows(session: Session, lease: Lease) -> tuple[int, ...] | None:
 
 
 def _checkpoint(lease: Lease, folders: Folders) -> Path | None:
-    """The checkpoint to resume from. One whose folder is gone costs time, not the job: it starts afresh."""
+    """The checkpoint to resume from: the registered one, or a later one that took its place on disk.
+
+    A training goes on writing while the database is away, and removes old checkpoints as it does. When
+    none is left at all, that costs time, not the job: it starts afresh.
+    """
     if lease.checkpoint is None:
         return None
-    path = folders.home / lease.checkpoint
-    if not path.is_dir():
-        _log.warning("The registered checkpoint is gone; training starts afresh.", path=str(path))
-        return None
-    return path
+    registered = folders.home / lease.checkpoint
+    if registered.is_dir():
+        return registered
+    others = [path for path in registered.parent.glob("*-[0-9]*") if path.is_dir()]
+    if not others:
+        _log.warning("The registered checkpoint is gone; training starts afresh.", path=str(registered))
+    return max(others, key=_number, default=None)
+
+
+def _number(checkpoint: Path) -> int:
+    digits = checkpoint.name.rpartition("-")[2]
+    return int(digits) if digits.isdigit() else -1
 
 
 def _bundle(session: Session, lease: Lease, folders: Folders) -> BundleOnDisk | None:

@@ -71,7 +71,6 @@ def _hooks(outbox: Outbox, should_stop: Callable[[], bool]) -> Hooks:
         outbox.send(Note(event=event, message=message, data=dict(data)))
 
     def checkpoint(path: Path, step: int) -> None:
-        reach(CrashPoint.AFTER_CHECKPOINT_RENAME)
         outbox.send(Checkpoint(path=path, step=step))
 
     return Hooks(progress=ProgressReporter(outbox), note=note, checkpoint=checkpoint, should_stop=should_stop)
