@@ -73,9 +73,9 @@ class EncoderRecipe(Record):
     long_text: LongText = "truncate"
     epochs: int = Field(5, ge=1)
     batch_documents: int = Field(4, ge=1)
-    """Documents in one micro-batch."""
     accumulation: int = Field(4, ge=1)
-    """Micro-batches in one optimizer step."""
+    """One optimizer step takes batch_documents x accumulation documents; how they are cut into micro-batches
+    is decided by the device's memory and changes no gradient."""
     learning_rate: float = Field(2e-5, gt=0)
     warmup_share: float = Field(0.1, ge=0, lt=1)
     """Share of all optimizer steps over which the learning rate rises linearly."""

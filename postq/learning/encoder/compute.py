@@ -61,6 +61,13 @@ def library_versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in VERSIONED}}
 
 
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """True for what the devices raise when memory runs out: CUDA has a class for it, the others words."""
+    words = str(error).lower()
+    spoken = "out of memory" in words or "can't allocate memory" in words or "alloc_failed" in words
+    return spoken or isinstance(error, torch.OutOfMemoryError)
+
+
 def release_memory(device: torch.device) -> None:
     """Hand cached blocks back to the device after an out-of-memory error."""
     if device.type == "cuda":

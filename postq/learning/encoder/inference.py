@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from postq.learning.encoder.compute import release_memory
+from postq.learning.encoder.compute import is_out_of_memory, release_memory
 from postq.learning.encoder.forward import Batch, Pooling, forward_logits
 from postq.learning.encoder.tokens import TokenIds, TokenisedText
 
@@ -121,8 +121,8 @@ def _forward_or_halve(model: nn.Module, pieces: list[_Piece], *, budget: TokenBu
         # Not inference_mode: forms may keep derived weights, which training must be able to use afterwards.
         with torch.no_grad():
             return forward_logits(model, Batch(pieces=tuple(piece.ids for piece in pieces)))
-    except torch.OutOfMemoryError:
-        if len(pieces) == 1:
+    except RuntimeError as exc:
+        if len(pieces) == 1 or not is_out_of_memory(exc):
             raise
         budget.tokens = len(pieces) * len(pieces[0].ids)
         budget.halve()

@@ -1,6 +1,7 @@
 """The epochs of a training: windows, validation, the best epoch, early stopping, and pauses in between."""
 
 import time
+from functools import partial
 
 from postq.learning.encoder.epoch_plan import plan_epoch
 from postq.learning.encoder.inference import TokenBudget
@@ -61,16 +62,17 @@ class TrainingLoop:
             epoch=self.state.epoch,
         )
         for window in windows[self.state.window :]:
-            train_window(self.bench, self.state, window, pause=_stop)
-            self._report(documents_done=sum(map(len, windows[: self.state.window])))
+            done = sum(map(len, windows[: self.state.window]))
+            train_window(self.bench, self.state, window, pause=_stop, report=partial(self._report, done))
             self._writer.write_if_due(self.bench, self.state)
 
-    def _report(self, *, documents_done: int) -> None:
+    def _report(self, before_window: int) -> None:
+        """Progress in documents; the loss is the epoch's so far, per document and not per micro-batch."""
         per_epoch = len(self._lengths)
-        sums = self.state.epoch_sums
+        sums = self.state.epoch_sums.plus(self.state.open_sums)
         self.bench.hooks.progress(
             "training",
-            self.state.epoch * per_epoch + documents_done,
+            self.state.epoch * per_epoch + before_window + self.state.offset,
             self.bench.recipe.epochs * per_epoch,
             {
                 "epoch": self.state.epoch + 1,

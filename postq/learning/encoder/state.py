@@ -13,20 +13,22 @@ class Sums:
     documents: int = 0
     tokens: int = 0
 
-    def add(self, other: "Sums") -> None:
-        """Add another's sums to these."""
-        self.loss += other.loss
-        self.plain_loss += other.plain_loss
-        self.documents += other.documents
-        self.tokens += other.tokens
+    def plus(self, other: "Sums") -> "Sums":
+        """The sums over both."""
+        return Sums(
+            loss=self.loss + other.loss,
+            plain_loss=self.plain_loss + other.plain_loss,
+            documents=self.documents + other.documents,
+            tokens=self.tokens + other.tokens,
+        )
 
 
 @dataclass(slots=True, kw_only=True)
 class TrainingState:
     """The position of a training in its data, and what it has seen so far."""
 
-    micro_documents: int
-    """Documents in one micro-batch; less than the recipe's after the device ran out of memory."""
+    micro_tokens: int
+    """The most tokens in one micro-batch; halved when the device runs out of memory."""
     gradient_checkpointing: bool = False
     epoch: int = 0
     """Epochs finished, validation included."""
@@ -57,7 +59,7 @@ class TrainingState:
 
     def close_window(self) -> None:
         """The open window's step was taken."""
-        self.epoch_sums.add(self.open_sums)
+        self.epoch_sums = self.epoch_sums.plus(self.open_sums)
         self.tokens += self.open_sums.tokens
         self.open_sums = Sums()
         self.offset = 0

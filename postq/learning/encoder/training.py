@@ -33,10 +33,9 @@ from postq.learning.encoder.validation import validate
 from postq.learning.encoder.window import enable_gradient_checkpointing
 from postq.learning.encoder.workbench import Examples, Workbench, restore_weights
 from postq.learning.hooks import Hooks
+from postq.learning.longformer import best_token_budget
 
 CHECKPOINT_MINUTES = 10.0
-VALIDATION_TOKENS = 16_384
-"""Padded tokens in one validation batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +64,15 @@ def train_encoder(
     batch_divisor: int = 1,
     checkpoint_minutes: float = CHECKPOINT_MINUTES,
     checkpoint_steps: int | None = None,
+    tokens_per_batch: int | None = None,
 ) -> TrainedEncoder:
     """Fine-tune `recipe.backbone` on `data.train`, choosing the epoch on `data.validation`.
 
     Checkpoints go to the folder `checkpoints` after every epoch, every `checkpoint_minutes`, every
     `checkpoint_steps` optimizer steps, and when `hooks.should_stop` asks; `resume_from` names one to go on
     from, after which the training ends as it would have without the interruption: bitwise on the CPU.
-    `batch_divisor` cuts micro-batches, not the effective batch.
+    `tokens_per_batch`, by default what the device likes, divided by `batch_divisor`, bounds micro-batches; it
+    has no say in the effective batch, which is `batch_documents` x `accumulation` documents.
 
     Raises NotTrainable, BundleUnusable (the backbone), LossNotFinite, DeviceMemoryExhausted,
     StorageUnavailable (checkpoints), and StopRequested.
@@ -99,12 +100,14 @@ def train_encoder(
     bench = _workbench(recipe, backbone, splits, settings=settings, plan=plan, device=target, hooks=hooks)
     identity = training_identity(recipe, data)
     state = restore_newest(resume_from, bench, identity=identity, hooks=hooks) if resume_from else None
-    state = _sized(state or TrainingState(micro_documents=recipe.batch_documents), recipe, batch_divisor)
+    tokens = max(1, (tokens_per_batch or best_token_budget(target.type)) // batch_divisor)
+    state = state or TrainingState(micro_tokens=tokens)
+    state.micro_tokens = min(state.micro_tokens, tokens)
     if (recipe.gradient_checkpointing or state.gradient_checkpointing) and enable_gradient_checkpointing(
         bench
     ):
         state.gradient_checkpointing = True
-    budget = TokenBudget(max(1, VALIDATION_TOKENS // batch_divisor))
+    budget = TokenBudget(tokens)
     loop = TrainingLoop(
         bench,
         state,
@@ -190,11 +193,6 @@ def _workbench(
     )
 
 
-def _sized(state: TrainingState, recipe: EncoderRecipe, batch_divisor: int) -> TrainingState:
-    state.micro_documents = max(1, min(state.micro_documents, recipe.batch_documents // batch_divisor))
-    return state
-
-
 def _finish(
     loop: TrainingLoop,
     backbone: Backbone,
@@ -272,7 +270,7 @@ def _facts(
         "best_value": state.best_value,
         "stopped_early": loop.stopped_early and state.epoch < bench.recipe.epochs,
         "prior_loss": prior_loss,
-        "micro_documents": state.micro_documents,
+        "micro_tokens": state.micro_tokens,
         "effective_batch": bench.recipe.batch_documents * bench.recipe.accumulation,
         "gradient_checkpointing": state.gradient_checkpointing,
         "device": str(bench.device),

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from postq.errors import DeviceMemoryExhausted, LossNotFinite
-from postq.learning.encoder.compute import release_memory
+from postq.learning.encoder.compute import is_out_of_memory, release_memory
 from postq.learning.encoder.forward import Batch, forward_logits, pool_pieces
 from postq.learning.encoder.losses import plain_bce
 from postq.learning.encoder.state import Sums, TrainingState
@@ -29,25 +29,33 @@ class _NotFinite(Exception):
 
 
 def train_window(
-    bench: Workbench, state: TrainingState, window: Indices, *, pause: Callable[[], None]
+    bench: Workbench,
+    state: TrainingState,
+    window: Indices,
+    *,
+    pause: Callable[[], None],
+    report: Callable[[], None] = lambda: None,
 ) -> None:
     """Take one optimizer step over the documents `window`, resuming at `state.offset`.
 
-    `pause` is called between micro-batches once a stop is asked for, with gradients and state in agreement;
-    it does not return.
-    Each document's gradient counts 1 / len(window) however the window is cut, so batch 16 x 1 and 4 x 4
-    are the same step. Raises LossNotFinite, or DeviceMemoryExhausted when one document alone is too much.
+    The window is cut into micro-batches of at most `state.micro_tokens` tokens. Each document's gradient
+    counts 1 / len(window) however it is cut, so batch 16 x 1 and 4 x 4 are the same step. Between
+    micro-batches `report` is called, and, once a stop is asked for, `pause`, with gradients and state in
+    agreement; it does not return. Raises LossNotFinite, or DeviceMemoryExhausted when one document alone is
+    too much.
     """
     while True:
         kept = window[~np.isin(window, state.dropped)]
         try:
-            _accumulate(bench, state, kept, pause=pause)
+            _accumulate(bench, state, kept, pause=pause, report=report)
             _clip(bench, kept)
             break
         except _NotFinite as found:
             _drop(bench, state, found.documents)
-        except torch.OutOfMemoryError as exc:
-            _shrink(bench, state, cause=exc)
+        except RuntimeError as exc:
+            if not is_out_of_memory(exc):
+                raise
+            _shrink(bench, state, kept, cause=exc)
         state.reopen_window()
         bench.optimizer.zero_grad(set_to_none=True)
     bench.optimizer.step()
@@ -57,11 +65,18 @@ def train_window(
     state.close_window()
 
 
-def _accumulate(bench: Workbench, state: TrainingState, kept: Indices, *, pause: Callable[[], None]) -> None:
+def _accumulate(
+    bench: Workbench,
+    state: TrainingState,
+    kept: Indices,
+    *,
+    pause: Callable[[], None],
+    report: Callable[[], None],
+) -> None:
     """Run the window's remaining micro-batches. Losses are read back once, so the device is not held up."""
     pending: list[tuple[Indices, Tensor]] = []
     while state.offset < len(kept):
-        batch = kept[state.offset : state.offset + state.micro_documents]
+        batch = _next_batch(bench, state, kept)
         pending.append((batch, _backward(bench, batch, window_documents=len(kept))))
         state.offset += len(batch)
         stop = bench.hooks.should_stop()
@@ -70,6 +85,14 @@ def _accumulate(bench: Workbench, state: TrainingState, kept: Indices, *, pause:
             pending = []
         if stop:
             pause()
+        report()
+
+
+def _next_batch(bench: Workbench, state: TrainingState, kept: Indices) -> Indices:
+    """As many of the next documents as the token budget holds; at least one."""
+    lengths = [bench.examples.texts[i].length for i in kept[state.offset :]]
+    count = max(1, int(np.searchsorted(np.cumsum(lengths), state.micro_tokens, side="right")))
+    return kept[state.offset : state.offset + count]
 
 
 def _backward(bench: Workbench, batch: Indices, *, window_documents: int) -> Tensor:
@@ -92,7 +115,7 @@ def _read_losses(bench: Workbench, state: TrainingState, pending: list[tuple[Ind
     wrong = ~np.isfinite(losses).all(axis=0)
     if wrong.any():
         raise _NotFinite([int(i) for i in batches[wrong]])
-    state.open_sums.add(
+    state.open_sums = state.open_sums.plus(
         Sums(
             loss=float(losses[0].sum()),
             plain_loss=float(losses[1].sum()),
@@ -136,13 +159,15 @@ def _drop(bench: Workbench, state: TrainingState, documents: Sequence[int]) -> N
     )
 
 
-def _shrink(bench: Workbench, state: TrainingState, *, cause: BaseException) -> None:
+def _shrink(bench: Workbench, state: TrainingState, kept: Indices, *, cause: BaseException) -> None:
     """Halve the micro-batch; of one document, trade time for memory; then give up."""
     bench.optimizer.zero_grad(set_to_none=True)
     release_memory(bench.device)
-    if state.micro_documents > 1:
-        state.micro_documents = -(-state.micro_documents // 2)
-        action = f"micro-batches of {state.micro_documents} and more accumulation"
+    failed = _next_batch(bench, state, kept)
+    if len(failed) > 1:
+        tokens = sum(bench.examples.texts[i].length for i in failed)
+        state.micro_tokens = max(1, tokens // 2)
+        action = f"micro-batches of {state.micro_tokens:,} tokens and more accumulation"
     elif not state.gradient_checkpointing and enable_gradient_checkpointing(bench):
         state.gradient_checkpointing = True
         action = "gradient checkpointing"
@@ -154,7 +179,7 @@ def _shrink(bench: Workbench, state: TrainingState, *, cause: BaseException) -> 
     bench.hooks.note(
         "OUT_OF_MEMORY",
         f"The device ran out of memory; training goes on with {action}. The effective batch stays the same.",
-        {"micro_documents": state.micro_documents, "checkpointing": state.gradient_checkpointing},
+        {"micro_tokens": state.micro_tokens, "checkpointing": state.gradient_checkpointing},
     )
 
 

@@ -50,6 +50,7 @@ def build_bench(
     *,
     hooks: Hooks | None = None,
     model: nn.Module | None = None,
+    micro_tokens: int = 10_000,
     **recipe: Any,
 ) -> tuple[Workbench, TrainingState]:
     """A bench over `texts` whose labels follow from their first token, and a state at the start."""
@@ -70,4 +71,4 @@ def build_bench(
         pooling="max",
         hooks=hooks or Hooks(),
     )
-    return bench, TrainingState(micro_documents=settings.batch_documents)
+    return bench, TrainingState(micro_tokens=micro_tokens)

@@ -12,6 +12,9 @@ from postq.learning.encoder.workbench import copy_weights
 from postq.learning.hooks import Hooks
 from tests.unit.learning.encoder.material import CPU, opinions, training_data
 
+MICRO_TOKENS = 250
+"""Windows of eight documents are cut in two or three."""
+
 
 def recipe_for(backbone: str) -> EncoderRecipe:
     """Dropout on, windows of two micro-batches, a short last window, three epochs."""
@@ -39,6 +42,7 @@ def main(backbone: str, checkpoints: str, output: str, resume_from: str | None =
         checkpoints=Path(checkpoints),
         resume_from=Path(resume_from) if resume_from else None,
         checkpoint_steps=1,
+        tokens_per_batch=MICRO_TOKENS,
     )
     save_file(copy_weights(trained.model), output)
 
