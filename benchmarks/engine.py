@@ -17,11 +17,13 @@ from sqlalchemy.orm import Session
 
 from benchmarks.recording import record
 from postq.contracts.scoring import ScoreBatch
+from postq.contracts.specs import ClassifySpec
 from postq.db import Database, open_database
 from postq.jobs.claims import claim
 from postq.jobs.commit import StoredCounts, commit
 from postq.jobs.leases import Lease, renew
 from postq.jobs.queries import job_view, list_jobs
+from postq.jobs.submit import submit
 from postq.jobs.verify import verify_job
 from postq.migrations import upgrade
 from postq.models.tables import bundle, document, prediction, prediction_label
@@ -276,8 +278,10 @@ def _status(kind: str, world: World) -> Iterator[dict[str, Any]]:
         world.commit(world.must_claim())
         world.must_claim()
     one = world.add_corpus(1, name="one")
-    for _ in range(10_000):
-        world.classify(one)
+    spec = ClassifySpec(corpus_id=one, bundle="postures")
+    with world.session() as session:
+        for _ in range(10_000):
+            submit(session, spec, now=world.now, settings=world.settings)
     _analyze(world.database)
     for what, act in (("one job", _one), ("the newest 50 jobs", _list)):
         spent = _median_ms(lambda act=act: act(world, big))  # type: ignore[misc]

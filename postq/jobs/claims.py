@@ -30,6 +30,7 @@ def claim(
     Lowest priority number first; within one priority a shard whose bundle (`sticky`) the worker has loaded,
     unless another has waited too long; then the oldest. Concurrent claims never get the same shard.
     """
+    _walk_in_order(session)
     fits = _eligible(device, now)
     shard_id = _sticky_choice(session, fits, sticky, now) if sticky else None
     if shard_id is None:
@@ -56,7 +57,18 @@ def claim(
 
 def anything_ready(session: Session, *, device: Device, now: datetime) -> bool:
     """A look without locks: is there a shard this device could claim?"""
+    _walk_in_order(session)
     return session.scalar(_best(_eligible(device, now))) is not None
+
+
+def _walk_in_order(session: Session) -> None:
+    """Let PostgreSQL find the first shard through the index that has the order of claims.
+
+    Right after a large submit its statistics know nothing of the new rows; it would then read and sort all
+    ready shards for each claim (72 ms instead of 1 with 20,000 of them).
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(sa.text("SET LOCAL enable_sort = off"))
 
 
 def _eligible(device: Device, now: datetime) -> list[sa.ColumnElement[bool]]:

@@ -14,7 +14,7 @@ from postq.jobs.leases import Lease, end_attempt, held_by, pending_rows
 from postq.jobs.states import move_shards
 from postq.models.attempt import AttemptOutcome
 from postq.models.shard import ShardState
-from postq.models.tables import job, prediction, quarantine, shard
+from postq.models.tables import attempt, job, prediction, quarantine, shard
 from postq.settings import Settings
 
 
@@ -44,6 +44,9 @@ def commit(
 ) -> bool:
     """Store a shard's result in the caller's transaction; False when the lease was lost and nothing is kept.
 
+    Committing what this very attempt has committed before changes nothing and is True again, so that a
+    commit whose answer was lost may be repeated.
+
     The fence comes first, then `store`, then the counters; the last shard ends the job and starts those
     that wait for it. Raises IntegrityError when a classification leaves a document unaccounted for; the
     caller's transaction must then roll back and the attempt be failed.
@@ -59,7 +62,7 @@ def commit(
     )
     if not won:
         end_attempt(session, lease, AttemptOutcome.FENCED, now=now, message="the lease was lost")
-        return False
+        return _outcome(session, lease) is AttemptOutcome.COMMITTED
     stored = store(session, lease)
     end_attempt(session, lease, AttemptOutcome.COMMITTED, now=now)
     if lease.splittable:
@@ -67,6 +70,11 @@ def commit(
     _note_result(session, lease, stored, result)
     settle(session, lease.job_id, now=now, settings=settings)
     return True
+
+
+def _outcome(session: Session, lease: Lease) -> AttemptOutcome:
+    query = sa.select(attempt.c.outcome).where(attempt.c.id == lease.attempt_id)
+    return AttemptOutcome(session.execute(query).scalar_one())
 
 
 def count_documents(session: Session, lease: Lease, stored: StoredCounts) -> None:

@@ -39,6 +39,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.held: dict[int, tuple[int, datetime]] = {}
         """Shard → (token, lease_until) of leases that are held."""
         self.jobs: list[int] = []
+        self.committed: set[int] = set()
 
     def is_held(self, lease: Lease) -> bool:
         return lease.shard_id in self.held and self.held[lease.shard_id][0] == lease.token
@@ -88,7 +89,10 @@ class EngineMachine(RuleBasedStateMachine):
     def commit(self, *, some: int, quarantine: bool) -> None:
         lease = self.pick(some)
         failing = {lease.start_row: "ValueError: unreadable"} if quarantine else {}
-        assert self.world.commit(lease, failing=failing) == self.is_held(lease)
+        counts = self.is_held(lease) or lease.attempt_id in self.committed
+        assert self.world.commit(lease, failing=failing) == counts
+        if counts:
+            self.committed.add(lease.attempt_id)
         self.let_go(lease)
 
     @precondition(lambda self: self.leases)
