@@ -81,15 +81,8 @@ def _disk(home: "Path") -> Finding:
 
 
 def _database(invocation: Invocation) -> Iterator[Finding]:
-    from postq.db import open_database
-
-    settings = invocation.settings
-    database = open_database(settings)
-    kind = "SQLite, embedded" if database.is_sqlite else "PostgreSQL"
-    try:
-        yield _schema(database, kind)
-    finally:
-        database.dispose()
+    database = invocation.unchecked_database
+    yield _schema(database, "SQLite, embedded" if database.is_sqlite else "PostgreSQL")
 
 
 def _schema(database: "Database", kind: str) -> Finding:
@@ -120,16 +113,12 @@ def _workers(invocation: Invocation) -> Iterator[Finding]:
     from sqlalchemy.exc import SQLAlchemyError
 
     from postq.cli.living import living_workers
-    from postq.db import open_database
 
-    database = open_database(invocation.settings)
     try:
-        living = living_workers(database, invocation.settings)
+        living = living_workers(invocation.unchecked_database, invocation.settings)
     except (PostqError, SQLAlchemyError):  # told above, by the check of the database
         yield Finding(check="workers", level=Level.NOTE, text="not known while the database is not usable")
         return
-    finally:
-        database.dispose()
     for row in living:
         text = f"{row.device_kind} on {row.hostname}, {row.state}, process {row.pid}"
         yield Finding(check="workers", level=Level.OK, text=text)

@@ -14,11 +14,10 @@ def upgrade(ctx: typer.Context) -> None:
 
     Safe to run more than once and from several machines at once. Stop workers of an older version first.
     """
-    from postq.db import open_database
     from postq.migrations import current_revision, head_revision
     from postq.migrations import upgrade as bring_up
 
-    database = open_database(invocation_of(ctx).settings)
+    database = invocation_of(ctx).unchecked_database
     before = current_revision(database)
     bring_up(database)
     if before == head_revision():
@@ -30,11 +29,10 @@ def upgrade(ctx: typer.Context) -> None:
 @command("current", examples=("postq db current", "postq db current --json"), exits=(6, 7))
 def current(ctx: typer.Context, *, json: options.Json = False) -> None:
     """Show the schema the database has and the one this postq needs; exit 7 when they differ."""
-    from postq.db import open_database
     from postq.errors import SchemaMismatch
     from postq.migrations import current_revision, head_revision
 
-    found, needed = current_revision(open_database(invocation_of(ctx).settings)), head_revision()
+    found, needed = current_revision(invocation_of(ctx).unchecked_database), head_revision()
     if json:
         show_json({"current": found, "needed": needed})
     else:

@@ -10,6 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from postq.cli.invocation import Invocation
 from postq.errors import PostqError
 
 BUG_EXIT_CODE = 70
@@ -22,7 +23,10 @@ class FailingClearly(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; turn its errors into messages and exit codes."""
         with told_clearly(ctx):
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            finally:
+                _close(ctx.obj)
 
 
 @contextmanager
@@ -40,6 +44,11 @@ def told_clearly(ctx: Any) -> Iterator[None]:
     except Exception as exc:
         _own_up(exc, ctx)
         raise typer.Exit(BUG_EXIT_CODE) from None
+
+
+def _close(invocation: Any) -> None:
+    if isinstance(invocation, Invocation):
+        invocation.close()
 
 
 def _tell(message: str, hint: str) -> None:

@@ -48,11 +48,27 @@ class Invocation:
         configure_logging(settings.model_copy(update={"log_level": level}), component="cli")
 
     @cached_property
-    def database(self) -> "Database":
-        """The database, with its schema checked (and laid, when it is the embedded one)."""
-        from postq.cli.opening import open_checked
+    def unchecked_database(self) -> "Database":
+        """The database as it is, for the commands that look at its schema or change it."""
+        from postq.db import open_database
 
-        return open_checked(self.settings)
+        return open_database(self.settings)
+
+    @cached_property
+    def database(self) -> "Database":
+        """The database in the schema this code was written for; the embedded one is laid on first use.
+
+        Raises DatabaseUnavailable, ExtraMissing or SchemaMismatch, each with what to do.
+        """
+        from postq.migrations import ensure_schema
+
+        ensure_schema(self.unchecked_database)
+        return self.unchecked_database
+
+    def close(self) -> None:
+        """Close the database's connections, if it was ever opened."""
+        if "unchecked_database" in self.__dict__:
+            self.unchecked_database.dispose()
 
     @property
     def secrets(self) -> tuple[str, ...]:
