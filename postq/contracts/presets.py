@@ -41,6 +41,7 @@ PRESETS: dict[str, Recipe] = {
         stop_words="english",
         class_weight="balanced",
         regularisation=(1.0,),
+        fit_on="train",
         thresholds="half",
     ),
     "tiny-longformer": EncoderRecipe(

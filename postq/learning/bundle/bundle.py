@@ -38,6 +38,22 @@ class Bundle:
         return self.manifest.score_space
 
 
+def describe_bundle(
+    path: Path, *, manifest: Manifest, labels: tuple[str, ...], thresholds: ThresholdSet
+) -> Bundle:
+    """The bundle at `path`, which the caller has just written or verified."""
+    return Bundle(
+        path=path,
+        digest=manifest.digest,
+        model_digest=manifest.model_digest,
+        kind=manifest.kind,
+        name=manifest.name,
+        labels=labels,
+        thresholds=thresholds,
+        manifest=manifest,
+    )
+
+
 def fingerprint(bundle: Bundle, *, thresholds: ThresholdSet | None = None) -> bytes:
     """16 bytes that change whenever a prediction could: model, labels, thresholds, preprocessing, code.
 

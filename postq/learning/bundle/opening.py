@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from postq.errors import BundleUnusable, DigestMismatch
-from postq.learning.bundle.bundle import Bundle
+from postq.learning.bundle.bundle import Bundle, describe_bundle
 from postq.learning.bundle.manifest import (
     FORMAT_VERSION,
     LABELS,
@@ -53,16 +53,7 @@ def open_bundle(path: Path, *, expected_digest: str | None = None) -> Bundle:
     thresholds.require_match(
         labels=labels, score_space=manifest.score_space, model_digest=manifest.model_digest
     )
-    return Bundle(
-        path=path,
-        digest=manifest.digest,
-        model_digest=manifest.model_digest,
-        kind=manifest.kind,
-        name=manifest.name,
-        labels=labels,
-        thresholds=thresholds,
-        manifest=manifest,
-    )
+    return describe_bundle(path, manifest=manifest, labels=labels, thresholds=thresholds)
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -11,7 +11,7 @@ from typing import Any
 
 from postq.contracts.recipes import EncoderRecipe, TfidfRecipe
 from postq.errors import Conflict, StorageUnavailable
-from postq.learning.bundle.bundle import Bundle
+from postq.learning.bundle.bundle import Bundle, describe_bundle
 from postq.learning.bundle.card import model_card
 from postq.learning.bundle.manifest import (
     CARD,
@@ -60,11 +60,8 @@ def write_bundle(
     The thresholds are bound to the model's digest here. Raises Conflict when `folder` already holds
     something, StorageUnavailable when the disk refuses.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise Conflict(f"{folder} already holds files.", hint="Write the bundle to a new folder.")
-    staging = folder.parent / f".{folder.name}.{uuid.uuid4().hex}.tmp"
+    staging = _stage(folder)
     try:
-        staging.mkdir(parents=True)
         write_model_files(staging)
         _write_json(staging / LABELS, list(labels))
         digest = model_digest(describe_files(staging), kind=kind, recipe=recipe)
@@ -86,25 +83,41 @@ def write_bundle(
             model_digest=digest,
         ).sealed()
         _write_json(staging / MANIFEST, manifest.model_dump(mode="json"))
-        _flush_tree(staging)
-        staging.rename(folder)
-        _flush(folder.parent)
+        _publish(staging, folder)
     except OSError as exc:
-        raise StorageUnavailable(
-            f"The bundle could not be written to {folder}: {exc.strerror or exc}.",
-            hint="Free space or choose a writable folder, then retry the job.",
-        ) from exc
+        raise _refused(folder, exc) from exc
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return Bundle(
-        path=folder,
-        digest=manifest.digest,
-        model_digest=digest,
-        kind=kind,
-        name=name,
-        labels=labels,
-        thresholds=bound,
-        manifest=manifest,
+    return describe_bundle(folder, manifest=manifest, labels=labels, thresholds=bound)
+
+
+def _stage(folder: Path) -> Path:
+    """A new folder beside `folder`, on the same file system, so that a rename can publish it."""
+    staging = folder.parent / f".{folder.name}.{uuid.uuid4().hex}.tmp"
+    try:
+        occupied = folder.exists() and any(folder.iterdir())
+        if not occupied:
+            staging.mkdir(parents=True)
+    except OSError as exc:
+        raise _refused(folder, exc) from exc
+    if occupied:
+        raise Conflict(f"{folder} already holds files.", hint="Write the bundle to a new folder.")
+    return staging
+
+
+def _publish(staging: Path, folder: Path) -> None:
+    """Flush everything, then make it appear under its name in one step."""
+    for path in staging.rglob("*"):
+        _flush(path)
+    _flush(staging)
+    staging.rename(folder)
+    _flush(folder.parent)
+
+
+def _refused(folder: Path, exc: OSError) -> StorageUnavailable:
+    return StorageUnavailable(
+        f"The bundle could not be written to {folder}: {exc.strerror or exc}.",
+        hint="Free space or choose a writable folder, then retry the job.",
     )
 
 
@@ -120,12 +133,6 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def _flush_tree(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        _flush(path)
-    _flush(folder)
 
 
 def _flush(path: Path) -> None:

@@ -1,6 +1,7 @@
 """Training TF-IDF: features, C chosen out of fold, scores for thresholds out of fold, refit on all."""
 
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -81,12 +82,8 @@ def train_tfidf(recipe: TfidfRecipe, data: TrainingData, *, hooks: Hooks) -> Tra
     are the out-of-fold ones. Deterministic by `recipe.seed`. Raises NotTrainable when there are no documents,
     labels or words to learn from, StopRequested when `hooks.should_stop` says so.
     """
+    _require_material(data)
     documents = [*data.train, *(data.validation if recipe.fit_on == "train_and_validation" else ())]
-    if not data.train or not data.labels:
-        raise NotTrainable(
-            "There is no training document, or no label, to learn from.",
-            hint="Check the corpus with `postq corpus show` and the recipe's split shares.",
-        )
     truth = indicator_matrix(documents, data.labels)
     selection = _select(recipe, _read_words(documents, hooks=hooks))
     idf = inverse_document_frequency(selection.document_frequency, documents=len(documents))
@@ -95,31 +92,42 @@ def train_tfidf(recipe: TfidfRecipe, data: TrainingData, *, hooks: Hooks) -> Tra
     fitter = Fitter(rows, truth, class_weight=recipe.class_weight)
     candidates = _judge(recipe, fitter, truth, _clusters(documents, data), hooks=hooks)
     chosen = max(candidates, key=lambda one: one.mean_average_precision)
-    solution = fitter.fit(np.arange(len(documents)), regularisation=chosen.regularisation, start=None)
-    config = TfidfConfig(
-        ngram_max=recipe.ngram_max,
-        sublinear_tf=recipe.sublinear_tf,
-        stop_words=selection.vocabulary.stop_words,
-        features=len(selection.vocabulary.features),
-        labels=len(data.labels),
-        regularisation=chosen.regularisation,
-        score_space="sigmoid-balanced" if recipe.class_weight == "balanced" else "sigmoid",
-    )
+    solution = chosen.solution
     model = TfidfModel(
-        config=config,
+        config=_config(recipe, selection, labels=len(data.labels), chosen=chosen),
         vocabulary=selection.vocabulary,
         idf=idf,
         coefficients=fitter.coefficients(solution),
         intercepts=solution.intercepts.astype(np.float32),
     )
     facts = {
-        "features": config.features,
+        "features": model.config.features,
         "fitted_documents": len(documents),
         "regularisation": chosen.regularisation,
         "candidates": {str(one.regularisation): one.mean_average_precision for one in candidates},
         "unconverged_labels": [data.labels[at] for at in solution.unconverged],
     }
     return TrainedTfidf(model, documents=documents, chosen=chosen, facts=facts)
+
+
+def _require_material(data: TrainingData) -> None:
+    if not data.train or not data.labels:
+        raise NotTrainable(
+            "There is no training document, or no label, to learn from.",
+            hint="Check the corpus with `postq corpus show` and the recipe's split shares.",
+        )
+
+
+def _config(recipe: TfidfRecipe, selection: Selection, *, labels: int, chosen: Candidate) -> TfidfConfig:
+    return TfidfConfig(
+        ngram_max=recipe.ngram_max,
+        sublinear_tf=recipe.sublinear_tf,
+        stop_words=selection.vocabulary.stop_words,
+        features=len(selection.vocabulary.features),
+        labels=labels,
+        regularisation=chosen.regularisation,
+        score_space="sigmoid-balanced" if recipe.class_weight == "balanced" else "sigmoid",
+    )
 
 
 def look_up(hooks: Hooks, phase: str, done: int, total: int) -> None:
@@ -175,7 +183,7 @@ def _judge(
             hint="Add documents that differ.",
         )
     fold = assign_folds(truth, clusters, folds=folds, seed=recipe.seed)
-    fits, done = folds * len(recipe.regularisation), iter(range(10**9))
+    fits, done = (folds + 1) * len(recipe.regularisation), count()
     return list(
         judge_candidates(
             fitter,
