@@ -9,7 +9,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from demo.journey import Journey, Sizes
-
 from demo.stage import Stage, StepFailed
 
 

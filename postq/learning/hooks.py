@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 
-class StopRequested(Exception):  # noqa: N818  (a request granted, not an error)
+class StopRequested(Exception):  # a request granted, not an error
     """Raised by a learner after it stopped cleanly because `should_stop` said so."""
 
 
