@@ -11,9 +11,10 @@ from rich.text import Text
 
 from postq.cli.terminal import clean
 
-CUTS = {"half": "at 0.5", "global": "one threshold", "default": "per label", "cross_fitted": "cross-fitted"}
+CUTS = {"half": "at 0.5", "global": "global", "default": "per label"}
 """The ways to cut scores into labels, in the order of the columns."""
-SPLITS = ("test", "all", "validation", "out_of_fold", "train")
+CROSS_FITTED = "cross-fitted"
+SPLITS = ("test", "all", "validation", CROSS_FITTED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,19 +44,18 @@ def figures_of(facts: Mapping[str, Any], *, model: str = "bundle") -> list[Figur
 
 
 def figures_table(found: Sequence[Figures]) -> RenderableType:
-    """`micro / macro` F1 in each cell."""
-    cuts = [cut for cut in CUTS if any(cut in figures.f1 for figures in found)]
+    """`micro/macro` F1 in each cell, at 0.5, at one threshold for all labels, and at one per label."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("micro / macro F1", overflow="ellipsis", no_wrap=True)
+    table.add_column("F1 micro/macro", overflow="ellipsis", no_wrap=True)
     table.add_column("on")
-    for cut in cuts:
+    for cut in CUTS:
         table.add_column(CUTS[cut], justify="right", no_wrap=True)
     table.add_column("mAP", justify="right")
     for figures in found:
-        cells = [_pair(figures.f1.get(cut), best=cut == "default") for cut in cuts]
+        cells = [_pair(figures.f1.get(cut), best=cut == "default") for cut in CUTS]
         table.add_row(
             Text(clean(figures.model)),
-            Text(figures.on.replace("_", " "), style="dim"),
+            Text(figures.on, style="dim"),
             *cells,
             Text(_number(figures.mean_average_precision)),
         )
@@ -63,15 +63,23 @@ def figures_table(found: Sequence[Figures]) -> RenderableType:
 
 
 def _of_training(rows: Sequence[Mapping[str, Any]]) -> Iterator[Figures]:
-    keys = dict.fromkeys((row["model"], row["split"]) for row in rows)
-    for model, split in keys:
-        own = [row for row in rows if (row["model"], row["split"]) == (model, split)]
+    """One line per model and split; the cross-fitted figures are the honest ones of the tuned thresholds."""
+    for model, on in dict.fromkeys((row["model"], _on(row)) for row in rows):
+        own = [row for row in rows if (row["model"], _on(row)) == (model, on)]
         yield Figures(
             model=str(model),
-            on=str(split),
-            f1={row["thresholds"]: (row["micro_f1"], row["macro_f1"]) for row in own},
+            on=on,
+            f1={_cut(row): (row["micro_f1"], row["macro_f1"]) for row in own},
             mean_average_precision=next((row["map"] for row in own if row.get("map") is not None), None),
         )
+
+
+def _on(row: Mapping[str, Any]) -> str:
+    return CROSS_FITTED if row["thresholds"] == "cross_fitted" else str(row["split"])
+
+
+def _cut(row: Mapping[str, Any]) -> str:
+    return "default" if row["thresholds"] == "cross_fitted" else str(row["thresholds"])
 
 
 def _of_evaluation(report: Mapping[str, Any], *, model: str, on: str) -> Figures:
@@ -87,7 +95,7 @@ def _of_evaluation(report: Mapping[str, Any], *, model: str, on: str) -> Figures
 def _pair(values: tuple[float | None, float | None] | None, *, best: bool) -> Text:
     if values is None:
         return Text("")
-    return Text(" / ".join(map(_number, values)), style="bold" if best else "")
+    return Text("/".join(map(_number, values)), style="bold" if best else "")
 
 
 def _number(value: float | None) -> str:

@@ -6,6 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from postq.cli.listing import Column, Listing
+from postq.cli.terminal import clean
 from postq.cli.wording import duration, iso, share
 
 if TYPE_CHECKING:
@@ -206,5 +207,5 @@ def job_line(view: "JobView") -> str:
     """One plain line for logs and pipes: state, and the phase with how far, or the reason."""
     progress = view.progress
     if view.state.value != "running" or not progress.total:
-        return f"job {view.id}: {view.state.value}: {view.reason}"
-    return f"job {view.id}: running: {progress.unit} {share(progress.done, progress.total)}"
+        return clean(f"job {view.id}: {view.state.value}: {view.reason}")
+    return clean(f"job {view.id}: running: {progress.unit} {share(progress.done, progress.total)}")
