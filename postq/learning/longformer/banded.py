@@ -138,9 +138,10 @@ def _merge_column(
     query: Tensor, found: Tensor, sums: Tensor, key: Tensor, value: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Add one key (heads, width) to a softmax that is already done: (blocks, heads, rows, …)."""
-    score = torch.matmul(query, key[:, :, None])[..., 0].to(sums.dtype) * _scale(query)
-    share = torch.sigmoid(sums - score)[..., None].to(found.dtype)
-    merged = torch.lerp(value[:, None, :].expand_as(found), found, share.expand_as(found))
+    wide = sums.dtype  # half precision would round the share, and the merged output once more
+    score = torch.matmul(query.to(wide), key.to(wide)[:, :, None])[..., 0] * _scale(query)
+    share = torch.sigmoid(sums - score)[..., None].expand_as(found)
+    merged = torch.lerp(value.to(wide)[:, None, :].expand_as(found), found.to(wide), share)
     return merged, torch.logaddexp(sums, score)
 
 

@@ -42,8 +42,10 @@ def _kernel(device: str) -> Callable[..., Any]:
     from torch.nn.attention.flex_attention import flex_attention
 
     plain: Any = flex_attention
-    kernel: Callable[..., Any] = torch.compile(plain) if device == "cuda" else plain
-    return kernel
+    if device != "cuda":
+        return plain  # type: ignore[no-any-return]
+    # A full graph or an error: without compiling it would form the scores of every pair of tokens.
+    return torch.compile(plain, fullgraph=True)
 
 
 def _block_mask(batch: PackedBatch, reach: int) -> Any:
@@ -59,10 +61,11 @@ def _plan(batch: PackedBatch, reach: int) -> Any:
     some, full = sparse_blocks(batch, reach)
     documents, marked = _token_facts(batch)
     documents, marked = documents.to(batch.device), marked.to(batch.device)
+    far = torch.tensor(reach, device=batch.device)  # a tensor: a number would be compiled in, once per window
 
     def meets(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
         del b, h
-        near = (q - k).abs() <= reach
+        near = (q - k).abs() <= far
         return (documents[q] == documents[k]) & (near | marked[k])
 
     partly = some & ~full

@@ -5,14 +5,17 @@ needs only (W_kᵀ q)·x_j, and Σ p_j (W_v x_j + b_v) = W_v Σ p_j x_j + b_v Σ
 states themselves replace two projections of the whole stream.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout as drop
+from torch.nn.functional import linear
 
 from postq.learning.longformer.packing import PackedBatch
+from postq.learning.longformer.zero_gradients import with_zero_gradients
 
 DOCUMENTS_PER_PRODUCT = {"cpu": 1, "cuda": 16, "mps": 16}
 """Documents answered in one matrix product: more means fewer launches and more masked pairs."""
@@ -23,20 +26,42 @@ def global_rows(
 ) -> Tensor:
     """(globals, heads, width) attention output of every global token over all tokens of its document.
 
-    `states` is (tokens, hidden); `attention` holds the stock `*_global` projections.
+    `states` is (tokens, hidden); `attention` holds the stock `*_global` projections. All but the two products
+    with the whole stream is done in float32 at least: these rows are few, and every other row reads them.
     """
-    query, key, value = attention.query_global, attention.key_global, attention.value_global
-    asked = _by_head(query(states.index_select(0, batch.global_index)), heads)
-    asked = asked * asked.shape[-1] ** -0.5
-    absorbed = torch.einsum("ghd,hdc->ghc", asked, _weight_by_head(key, heads, asked.dtype))
-    # The key bias moves all scores of a row alike: softmax ignores it, but its (zero) gradient must exist.
-    constant = (asked * _by_head(key.bias.to(asked.dtype), heads)).sum(-1)
-    pooled, mass = [], []
-    for part in _parts(batch, states.device.type):
-        summed, total = _pool(states, absorbed, constant, part, dropout)
-        pooled.append(summed)
-        mass.append(total)
-    return _project(torch.cat(pooled), torch.cat(mass), value, heads)
+    product = _product_dtype(states)
+    with torch.autocast(states.device.type, enabled=False):
+        absorbed = _absorbed(states.index_select(0, batch.global_index), attention, heads)
+        pooled, mass = [], []
+        for part in _parts(batch, states.device.type):
+            summed, total = _pool(states[part.tokens].to(product), absorbed, part, dropout)
+            pooled.append(summed)
+            mass.append(total)
+        # A key bias moves all scores of a row alike, which softmax ignores.
+        rows = _project(torch.cat(pooled), torch.cat(mass), attention.value_global, heads)
+        return with_zero_gradients(rows, [attention.key_global.bias])
+
+
+def _product_dtype(states: Tensor) -> torch.dtype:
+    """What the stream is multiplied in: float32 costs nothing on a CPU, and too much on a GPU."""
+    device = states.device.type
+    if device == "cpu":
+        return _wide(states.dtype)
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else states.dtype
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)
+
+
+def _absorbed(marked: Tensor, attention: Any, heads: int) -> Tensor:
+    """(globals, heads, hidden) scaled queries, taken through the transposed key weights."""
+    wide, query = _wide(marked.dtype), attention.query_global
+    asked = _by_head(linear(marked.to(wide), query.weight.to(wide), query.bias.to(wide)), heads)
+    scale = 1.0 / math.sqrt(asked.shape[-1])
+    weight = _weight_by_head(attention.key_global, heads, wide)
+    absorbed: Tensor = torch.einsum("ghd,hdc->ghc", asked * scale, weight)
+    return absorbed
 
 
 def _project(pooled: Tensor, mass: Tensor, value: nn.Linear, heads: int) -> Tensor:
@@ -92,14 +117,12 @@ def _other_documents(batch: PackedBatch, members: range, counts: list[int]) -> T
     return (asking[:, None] != owners[None, :])[:, None, :].to(batch.device)
 
 
-def _pool(
-    states: Tensor, absorbed: Tensor, constant: Tensor, part: _Part, dropout: float
-) -> tuple[Tensor, Tensor]:
+def _pool(tokens: Tensor, absorbed: Tensor, part: _Part, dropout: float) -> tuple[Tensor, Tensor]:
     """(globals, heads, hidden) mean hidden states by attention, and (globals, heads) sums of the weights."""
-    tokens = states[part.tokens].to(absorbed.dtype)
-    scores = torch.matmul(absorbed[part.marks], tokens.T) + constant[part.marks][..., None]
+    scores = torch.matmul(absorbed[part.marks].to(tokens.dtype), tokens.T)
     if part.other is not None:
         scores = scores.masked_fill(part.other, torch.finfo(scores.dtype).min)
-    wide = torch.float64 if scores.dtype == torch.float64 else torch.float32
-    shares = drop(torch.softmax(scores, -1, dtype=wide), dropout, dropout > 0).to(absorbed.dtype)
-    return torch.matmul(shares, tokens), shares.sum(-1)
+    shares = torch.softmax(scores, -1, dtype=_wide(scores.dtype))
+    shares = drop(shares, dropout, dropout > 0)
+    pooled = torch.matmul(shares.to(tokens.dtype), tokens).to(absorbed.dtype)
+    return pooled, shares.sum(-1)

@@ -17,6 +17,7 @@ from postq.learning.longformer.feed_forward import (
 from postq.learning.longformer.global_rows import global_rows
 from postq.learning.longformer.packing import PackedBatch
 from postq.learning.longformer.projections import FusedProjection
+from postq.learning.longformer.zero_gradients import with_zero_gradients
 
 
 class PackedLayer:
@@ -52,10 +53,10 @@ class PackedLayer:
 
     def first_rows(self, states: Tensor, batch: PackedBatch) -> Tensor:
         """(docs, hidden) output of the global first tokens alone: all that a classifier reads."""
-        answered = self._global_rows(states, batch).flatten(1)
+        answered = self._global_rows(states, batch).to(states.dtype).flatten(1)
         firsts = states.index_select(0, batch.first_index)
         if torch.is_grad_enabled():
-            return self._after_attention(_with_zero_gradients(answered, self._local_weights()), firsts)
+            return self._after_attention(with_zero_gradients(answered, self._local_weights()), firsts)
         return self._after_attention_in_place(answered, firsts)
 
     def _local_weights(self) -> list[Tensor]:
@@ -94,10 +95,10 @@ class PackedLayer:
 
     def _after_attention_in_place(self, answered: Tensor, states: Tensor) -> Tensor:
         joined, wide = self.stock.attention.output, self.stock.output
-        middle = _normed(joined, joined.dense(answered).add_(states))
+        middle = _normed(joined, _add(joined.dense(answered), states))
         inner = self.stock.intermediate.dense(middle)
         inner = activate_in_place(inner, self._activation, exact_gelu=self._exact_gelu)
-        return _normed(wide, wide.dense(inner).add_(middle))
+        return _normed(wide, _add(wide.dense(inner), middle))
 
 
 def _residual(part: Any, update: Tensor, states: Tensor) -> Tensor:
@@ -105,24 +106,11 @@ def _residual(part: Any, update: Tensor, states: Tensor) -> Tensor:
     return _normed(part, drop(update, part.dropout.p, part.dropout.training) + states)
 
 
+def _add(update: Tensor, states: Tensor) -> Tensor:
+    """update + states, in place unless autocast made the update narrower than the states."""
+    return update.add_(states) if update.dtype == states.dtype else update + states
+
+
 def _normed(part: Any, states: Tensor) -> Tensor:
     norm: nn.LayerNorm = part.LayerNorm
     return layer_norm(states, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
-
-
-class _ZeroGradients(torch.autograd.Function):
-    """The identity; gives weights that cannot matter the zero gradient that stock gives them."""
-
-    @staticmethod
-    def forward(ctx: Any, states: Tensor, *weights: Tensor) -> Tensor:
-        ctx.save_for_backward(*weights)
-        return states.view_as(states)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
-        return gradient, *(torch.zeros_like(weight) for weight in ctx.saved_tensors)
-
-
-def _with_zero_gradients(states: Tensor, weights: list[Tensor]) -> Tensor:
-    touched: Tensor = _ZeroGradients.apply(states, *weights)  # type: ignore[no-untyped-call]
-    return touched

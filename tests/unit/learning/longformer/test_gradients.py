@@ -113,8 +113,8 @@ def test_dropout_leaves_the_expected_logits_where_stock_does():
     model, doc = classifier(configuration(windows=(16,), dropout=0.1)).train(), documents([60])[0]
     fast = accelerate(model)
     with torch.no_grad():
-        ours = torch.stack([fast.forward_packed(doc, [0, 60])[0] for _ in range(1500)])
-        stock = torch.stack([model(doc[None]).logits[0] for _ in range(1500)])
+        ours = fast.forward_packed(doc.repeat(1500), offsets([60] * 1500))
+        stock = model(doc.repeat(1500, 1)).logits
     spread = (ours.var(0) / 1500 + stock.var(0) / 1500).sqrt()
     assert ((ours.mean(0) - stock.mean(0)).abs() <= 5 * spread).all()
     assert (ours.std(0) / stock.std(0)).sub(1).abs().max() <= 0.15
@@ -151,3 +151,19 @@ def test_training_packed_equals_training_stock():
             optimizer.step()
     with torch.no_grad():
         torch.testing.assert_close(alone(model, docs), alone(stock, docs), atol=2e-3, rtol=0.0)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 1e-9])
+def test_autocast_stays_within_bfloat16_of_float32(dropout):
+    model, docs = classifier(configuration(dropout=dropout)).train(), documents([70, 33])
+    fast, weights = accelerate(model), torch.randn(2, 3)
+    plain = gradients(model, fast.forward_packed(torch.cat(docs), [0, 70, 103]), weights)
+    with torch.autocast("cpu", torch.bfloat16):
+        answer, stock_answer = fast.forward_packed(torch.cat(docs), [0, 70, 103]), alone(model, docs)
+    found, stock = gradients(model, answer, weights), gradients(model, stock_answer, weights)
+    total = torch.stack([gradient.norm() for gradient in plain.values()]).norm()
+
+    def error(of):
+        return torch.stack([(of[name] - plain[name]).norm() for name in plain]).norm() / total
+
+    assert error(found) <= 1.5 * error(stock)

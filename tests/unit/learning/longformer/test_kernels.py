@@ -6,8 +6,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch._dynamo.testing import CompileCounter
+from torch.nn.attention.flex_attention import flex_attention
 
-from postq.learning.longformer import varlen
+from postq.learning.longformer import flex, varlen
 from postq.learning.longformer.banded import banded_attention
 from postq.learning.longformer.dropped import dropped_attention
 from postq.learning.longformer.flex import flex_attention_stream, sparse_blocks
@@ -211,3 +213,18 @@ def test_dropped_blocks_keep_the_expected_attention_far_from_the_first_token():
     off = (draws.mean(0) - expected(*parts, batch, 16)).abs()
     assert (off <= 6 * spread + 1e-12).all()
     assert spread[1:].min() > 0
+
+
+def test_two_compiled_graphs_serve_streams_of_every_length_and_window(monkeypatch):
+    """A graph per batch would reach torch's limit of recompilations within minutes."""
+    counter = CompileCounter()
+    compiled = torch.compile(flex_attention, fullgraph=True, backend=counter)
+    monkeypatch.setattr(flex, "_kernel", lambda device: compiled)
+    for lengths, window in (([300], 8), ([200, 350], 8), ([140], 32), ([129, 9, 400], 64), ([257], 8)):
+        batch = stream(lengths)
+        query, key, value, _ = (part.float() for part in tensors(batch.tokens, 1))
+        with torch.no_grad():
+            found = flex_attention_stream(query, key, value, batch, window=window)
+        slow = slow_local_attention(query, key, value, batch, window)
+        torch.testing.assert_close(found, slow, atol=2e-5, rtol=2e-5)
+    assert counter.frame_count <= 2
