@@ -1,6 +1,8 @@
 """Faults 21, 23 and 24: fifty equal submits, a crash between commit and nudge, a bundle swapped mid-job."""
 
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -33,6 +35,22 @@ def test_fifty_identical_submits_at_once_with_one_key_make_one_job(either_ground
     assert len(set(numbers)) == 1
     assert either_ground.one(sa.select(sa.func.count()).select_from(job))[0] == 1
     assert len(either_ground.shards(numbers[0])) == 6
+
+
+def test_a_submit_that_died_before_its_nudge_is_done_all_the_same(ground: Ground, stock: Stock) -> None:
+    command = [sys.executable, "-m", "postq", "classify-corpus", "opinions", "--bundle", "1"]
+    died = subprocess.run(
+        command,
+        env=ground.environment(**ground.at(CrashPoint.AFTER_SUBMIT)),
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert died.returncode == -signal.SIGKILL
+    ground.start_worker()
+    ((job_id,),) = ground.all(sa.select(job.c.id))
+    assert ground.wait_for_end(job_id) == ["succeeded"]
+    check_invariants(ground, job_id, digest=stock.digest)
 
 
 @pytest.mark.redis

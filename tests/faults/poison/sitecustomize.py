@@ -21,6 +21,10 @@ def _act_on(text: str) -> None:
         os.kill(os.getpid(), signal.SIGSEGV)
     if "poisonhang" in text:
         time.sleep(100_000)
+    if "poisongreed" in text:
+        hoard = []
+        while True:
+            hoard.append(b"x" * (32 * 2**20))
     if "poisonmemory" in text:
         raise MemoryError
 

@@ -1,0 +1,97 @@
+"""Fault 3: a training killed in the middle of an epoch and of every step of writing a checkpoint."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+import sqlalchemy as sa
+
+from postq.contracts.recipes import EncoderRecipe, LabelRecipe
+from postq.contracts.specs import TrainSpec
+from postq.crash_points import CrashPoint
+from postq.models.bundle import BundleRow
+from postq.models.corpus import Corpus
+from postq.models.tables import event
+from tests.faults.accounting import check_invariants, check_no_orphans
+from tests.faults.ground import Ground
+from tests.waiting import wait_until
+
+pytest.importorskip("torch")
+CRASHES = (
+    (CrashPoint.BEFORE_CHECKPOINT_RENAME, 1, "runner"),
+    (CrashPoint.AFTER_CHECKPOINT_RENAME, 1, "runner"),
+    (CrashPoint.BEFORE_CHECKPOINT_REGISTERED, 1, "supervisor"),
+    (CrashPoint.BEFORE_CHECKPOINT_RENAME, 2, "runner"),
+)
+"""Each kills one process; the training goes on from whatever was registered before."""
+
+
+def encoder_spec(ground: Ground) -> TrainSpec:
+    """A tiny Longformer, made here and now, for two epochs."""
+    with ground.database.reading() as session:
+        snapshot = ground.home / session.get_one(Corpus, 1).path
+    folder = ground.scratch / "tiny"
+    command = [sys.executable, "-m", "postq.learning.encoder.tiny", str(folder), "--snapshot", str(snapshot)]
+    subprocess.run(command, check=True, timeout=240, env=ground.environment(), capture_output=True)
+    recipe = EncoderRecipe(
+        backbone=str(folder),
+        max_tokens=64,
+        epochs=2,
+        batch_documents=4,
+        accumulation=2,
+        learning_rate=1e-3,
+        baseline=False,
+        thresholds="half",
+        labels=LabelRecipe(min_label_count=2),
+    )
+    return TrainSpec(corpus_id=1, bundle_name="tiny", recipe=recipe)
+
+
+def bundle_digest(ground: Ground, job_id: int) -> str:
+    with ground.database.reading() as session:
+        return session.get_one(BundleRow, ground.job(job_id).bundle_id).digest
+
+
+@pytest.mark.slow
+def test_a_training_killed_at_every_step_of_a_checkpoint_ends_as_if_nothing_had_been(ground: Ground) -> None:
+    # Given how the training ends when nothing happens
+    spec = encoder_spec(ground)
+    undisturbed = ground.train(spec)
+    quiet = ground.start_worker()
+    assert ground.wait_for_end(undisturbed, timeout=240) == ["succeeded"]
+    assert quiet.drain() == 0
+    # When the same one is killed again and again, and at last drained between two batches
+    disturbed = ground.train(spec)
+    for number, (point, nth, process) in enumerate(CRASHES):
+        again = {**ground.at(point, nth=nth), "POSTQ_CRASH_ONCE": str(ground.scratch / f"crash-{number}")}
+        worker = ground.start_worker(**again)
+        wait_until((ground.scratch / f"crash-{number}").exists, 240, saying=f"{point} to be reached")
+        if process == "supervisor":
+            assert worker.process.wait(timeout=60) == -signal.SIGKILL
+        else:
+            wait_until(lambda log=worker: log.said("The runner was ended by SIGKILL"), 60)  # type: ignore[misc]
+            worker.kill()
+        check_no_orphans(ground.home)
+    ground.start_worker()
+    assert ground.wait_for_end(disturbed, timeout=240) == ["succeeded"]
+    # Then both bundles are equal to the last bit, and work was resumed rather than begun anew
+    assert bundle_digest(ground, disturbed) == bundle_digest(ground, undisturbed)
+    assert ground.all(sa.select(event.c.id).where(event.c.job_id == disturbed, event.c.type == "checkpoint"))
+    check_invariants(ground, undisturbed, disturbed)
+    assert not list((ground.home / "checkpoints").glob("job-*"))
+
+
+@pytest.mark.slow
+def test_a_drained_encoder_training_leaves_a_checkpoint_and_is_resumed(ground: Ground) -> None:
+    spec = encoder_spec(ground)
+    first = ground.start_worker()
+    job_id = ground.train(spec)
+    wait_until(lambda: ground.shards(job_id)[0].phase == "training", 240, saying="training to begin")
+    assert first.drain(timeout=120) == 0
+    shard = ground.shards(job_id)[0]
+    assert (shard.state, shard.attempts, shard.crashes) == ("ready", 0, 0)
+    assert shard.checkpoint is not None
+    ground.start_worker()
+    assert ground.wait_for_end(job_id, timeout=240) == ["succeeded"]
+    check_invariants(ground, job_id)
