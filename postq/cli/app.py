@@ -14,6 +14,7 @@ from postq.cli.doctor import doctor
 from postq.cli.events import events
 from postq.cli.failing import FailingClearly
 from postq.cli.invocation import Invocation
+from postq.cli.report import report
 from postq.cli.retry import retry
 from postq.cli.status import status
 from postq.cli.submit_eval import submit_eval
@@ -23,6 +24,7 @@ from postq.cli.worker import worker
 
 SUBMIT = "Submit a job"
 FOLLOW = "Follow and steer jobs"
+JUDGE = "Judge what was learned"
 STORE = "Corpora, bundles, predictions"
 RUN = "Run and look after postq"
 
@@ -92,6 +94,7 @@ def remember(
 attach(app, submit_train, submit_eval, classify_corpus, panel=SUBMIT)
 app.add_typer(schedule.app, name="schedule", rich_help_panel=SUBMIT)
 attach(app, status, events, cancel, retry, panel=FOLLOW)
+attach(app, report, panel=JUDGE)
 app.add_typer(corpus.app, name="corpus", rich_help_panel=STORE)
 app.add_typer(bundles.app, name="bundles", rich_help_panel=STORE)
 app.add_typer(predictions.app, name="predictions", rich_help_panel=STORE)

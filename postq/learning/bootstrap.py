@@ -54,6 +54,23 @@ def f1_samples(truth: Bools, predicted: Bools, *, samples: int = SAMPLES, seed: 
     return F1Samples(micro=np.concatenate(micro), macro=np.concatenate(macro))
 
 
+def f1_by_label_samples(
+    truth: Bools, predicted: Bools, *, samples: int = 500, seed: int = 42
+) -> NDArray[np.float64]:
+    """(samples + 1, labels) F1 of each label on the same draws as `f1_samples`; the first row is undrawn.
+
+    NaN where a draw holds neither a truth nor a prediction of the label.
+    """
+    hits = (truth & predicted).astype(np.float32)
+    mass = truth.astype(np.float32) + predicted
+    generator = np.random.default_rng(seed)
+    blocks = []
+    for weights in _draws(len(truth), samples=samples, generator=generator):
+        two_hits, total = 2.0 * (weights @ hits), weights @ mass
+        blocks.append(np.where(total > 0, _ratio(two_hits, total), np.nan))
+    return np.concatenate(blocks)
+
+
 def _draws(documents: int, *, samples: int, generator: np.random.Generator) -> Iterator[NDArray[np.float32]]:
     """(block, docs) how often each document was drawn; first a block of one with every document once."""
     yield np.ones((1, documents), np.float32)
