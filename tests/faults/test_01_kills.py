@@ -6,8 +6,8 @@ import pytest
 
 from postq.crash_points import CrashPoint
 from tests.faults.accounting import account, check_invariants, check_no_orphans
-from tests.faults.conftest import Stock
 from tests.faults.ground import Ground
+from tests.faults.stock import Stock
 
 IN_THE_RUNNER = (
     CrashPoint.RUNNER_STARTED,

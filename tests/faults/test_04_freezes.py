@@ -9,8 +9,8 @@ from postq.crash_points import CrashPoint
 from postq.models.attempt import AttemptOutcome
 from postq.models.tables import attempt
 from tests.faults.accounting import check_invariants, check_no_orphans
-from tests.faults.conftest import Stock
 from tests.faults.ground import Ground, is_stopped
+from tests.faults.stock import Stock
 from tests.waiting import wait_until
 
 

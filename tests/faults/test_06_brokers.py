@@ -8,9 +8,10 @@ from kombu import Connection
 from postq.crash_points import CrashPoint
 from postq.nudges import nudge, queue
 from tests.faults.accounting import account, check_invariants
-from tests.faults.conftest import MakeGround, Stock
+from tests.faults.conftest import MakeGround
 from tests.faults.ground import Ground
 from tests.faults.servers import PrivateRedis
+from tests.faults.stock import Stock
 from tests.waiting import wait_until
 
 

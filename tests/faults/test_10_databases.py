@@ -10,9 +10,10 @@ from postq.models.shard import ShardState
 from postq.models.tables import shard
 from tests import databases
 from tests.faults.accounting import check_invariants, check_no_orphans
-from tests.faults.conftest import MakeGround, Stock
+from tests.faults.conftest import MakeGround
 from tests.faults.ground import Ground, is_stopped, runners_of
 from tests.faults.servers import PrivatePostgres
+from tests.faults.stock import Stock
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.postgres

@@ -11,8 +11,9 @@ from postq.crash_points import CrashPoint
 from postq.db import Database
 from tests import databases
 from tests.faults.accounting import check_invariants
-from tests.faults.conftest import MakeGround, Stock
+from tests.faults.conftest import MakeGround
 from tests.faults.ground import Ground
+from tests.faults.stock import Stock
 from tests.waiting import wait_until
 
 

@@ -11,7 +11,8 @@ from postq.db import Database
 from postq.models.attempt import AttemptOutcome
 from postq.models.tables import attempt
 from tests.faults.accounting import account, check_invariants
-from tests.faults.conftest import MakeGround, Stock
+from tests.faults.conftest import MakeGround
+from tests.faults.stock import Stock
 
 SHIM = r"""
 #define _GNU_SOURCE

@@ -11,8 +11,8 @@ from postq.crash_points import CrashPoint
 from postq.models.tables import quarantine
 from postq.registry.intake import add_corpus
 from tests.faults.accounting import check_invariants
-from tests.faults.conftest import Stock, write_opinions
 from tests.faults.ground import Ground
+from tests.faults.stock import Stock, write_opinions
 
 DOCUMENTS, POISONED = 4, 1
 

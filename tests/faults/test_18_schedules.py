@@ -10,8 +10,8 @@ from postq.jobs.schedules import add_schedule
 from postq.models.schedule import MissedPolicy, OverlapPolicy
 from postq.models.tables import fire, job, schedule
 from tests.faults.accounting import check_invariants
-from tests.faults.conftest import Stock
 from tests.faults.ground import Ground
+from tests.faults.stock import Stock
 from tests.waiting import wait_until
 
 

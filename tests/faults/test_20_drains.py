@@ -12,8 +12,8 @@ from postq.jobs.cancel import cancel
 from postq.models.attempt import AttemptOutcome
 from postq.models.tables import attempt, worker
 from tests.faults.accounting import check_invariants, check_no_orphans
-from tests.faults.conftest import Stock, train_spec
 from tests.faults.ground import Ground, is_stopped
+from tests.faults.stock import Stock, train_spec
 from tests.waiting import wait_until
 
 

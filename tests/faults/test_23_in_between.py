@@ -12,9 +12,10 @@ from postq.crash_points import CrashPoint
 from postq.models.bundle import BundleRow
 from postq.models.tables import job, prediction
 from tests.faults.accounting import check_invariants
-from tests.faults.conftest import MakeGround, Stock, train_spec
+from tests.faults.conftest import MakeGround
 from tests.faults.ground import Ground, is_stopped
 from tests.faults.servers import PrivateRedis
+from tests.faults.stock import Stock, train_spec
 from tests.waiting import wait_until
 
 
