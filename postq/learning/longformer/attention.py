@@ -60,6 +60,8 @@ class LocalAttention:
             return "global tokens other than the first of each document"
         if self.kernel == "sdpa" and query.device.type != "cpu":
             return "the banded kernel is for the CPU"
+        if self.kernel == "varlen" and query.dtype not in (torch.float16, torch.bfloat16):
+            return "variable-length flash kernels are for half precision"
         return None
 
     def _tell(self, reason: str) -> None:

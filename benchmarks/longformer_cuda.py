@@ -1,0 +1,297 @@
+"""Longformer on a CUDA GPU: every exactness check, then every table, in one call.
+
+`python -m benchmarks.longformer_cuda` ends at once, saying so, on a machine without a CUDA device. Checks
+come first and stop the run when one fails: a fast wrong answer is not timed.
+"""
+
+import argparse
+import copy
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+
+from benchmarks._longformer import (
+    LONGEST,
+    base_model,
+    documents,
+    least_work,
+    matmul_peak,
+    middle,
+    packed,
+    padded,
+    ratios,
+    real_lengths,
+    rounds,
+)
+from benchmarks.recording import record
+from postq.learning.longformer import accelerate, plan_batches
+
+Row = dict[str, Any]
+KERNELS = ("flex", "varlen", "sdpa")
+BFLOAT16 = torch.bfloat16
+MEGABYTE = 2**20
+
+
+def main() -> None:
+    """Check, then measure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="4 layers, 1 round, short documents")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--documents", type=int, default=512, help="judgments in the real-lengths table")
+    parser.add_argument("--budgets", type=int, nargs="+", default=[16_384, 65_536, 131_072])
+    asked = parser.parse_args()
+    if not torch.cuda.is_available():
+        print("No CUDA device here: nothing was checked, nothing was measured.")
+        return
+    layers, count = (4, 1) if asked.quick else (12, asked.rounds)
+    keep("checks", checks(), rounds=1, layers=3)
+    lengths = [512, 1_024] if asked.quick else [512, 1_024, 2_048, 4_096]
+    keep("forward", forward_table(lengths, layers, count), rounds=count, layers=layers)
+    number = 32 if asked.quick else asked.documents
+    keep("real", real_table(number, asked.budgets, layers, count), rounds=count, layers=layers)
+    keep("training", training_table(lengths, layers, count), rounds=count, layers=layers)
+
+
+def keep(name: str, rows: list[Row], **parameters: int) -> None:
+    """Record one table."""
+    method = (
+        f"{parameters['rounds']} interleaved rounds of (product peak, stock, ours) after one to warm up, "
+        "bfloat16, base size, random weights; medians of seconds, ratios within a round (median and least). "
+        "The share counts only the work that exact logits need, against the best 8,192-square product of the "
+        "same round. Stock takes the fastest of several batch sizes. Exactness was checked first."
+    )
+    device = torch.cuda.get_device_name()
+    record(f"longformer_cuda_{name}", rows, method=method, parameters=parameters, device=device)
+
+
+# --- exactness ---
+
+
+def checks() -> list[Row]:
+    """Logits and gradients of every kernel against stock, and bfloat16 errors against stock's own."""
+    model = base_model(layers=3, dropout=0.0).cuda()
+    streams = {"mixed": [1, 2, 300, 700, 1_500, 4_096], "short": [7, 20, 130] * 20, "one": [1_025]}
+    rows = [check_float32(model, name, lengths) for name, lengths in streams.items()]
+    rows += [check_gradients(model, [1, 300, 1_500])]
+    rows += [check_bfloat16(model, kernel, [2, 300, 1_500]) for kernel in KERNELS]
+    return [*rows, *(check_bfloat16_gradients(model, kernel, [2, 300, 1_500]) for kernel in KERNELS)]
+
+
+def check_float32(model: Any, name: str, lengths: Sequence[int]) -> Row:
+    """float32 logits of FlexAttention and of gathered blocks within 1e-4 of stock."""
+    docs = documents(lengths)
+    with torch.inference_mode():
+        stock = torch.cat([model(doc[None].cuda()).logits for doc in docs])
+        off = {
+            kernel: float(
+                (accelerate(model, attention=kernel).forward_packed(*packed(docs)) - stock).abs().max()
+            )
+            for kernel in ("flex", "sdpa")
+        }
+    return passed(f"float32 logits, {name}", max(off.values()), 1e-4, **off)
+
+
+def check_gradients(model: Any, lengths: Sequence[int]) -> Row:
+    """float32 gradients of FlexAttention within 1e-4 of the norm of stock's."""
+    docs = documents(lengths)
+    stock = gradient(model, lambda: torch.cat([model(doc[None].cuda()).logits for doc in docs]))
+    fast = accelerate(model, attention="flex")
+    ours = gradient(model, lambda: fast.forward_packed(*packed(docs)))
+    return passed("float32 gradients, flex", float((ours - stock).norm() / stock.norm()), 1e-4)
+
+
+def check_bfloat16(model: Any, kernel: str, lengths: Sequence[int]) -> Row:
+    """bfloat16 hidden states no further from float32 than stock's."""
+    docs, half = documents(lengths), copy.deepcopy(model).to(BFLOAT16)
+    with torch.inference_mode():
+        truth = accelerate(model, attention="flex").hidden_packed(*packed(docs))
+        stock = torch.cat([stock_hidden(half, doc) for doc in docs])
+        ours = accelerate(half, attention=kernel).hidden_packed(*packed(docs))
+    limit = float((stock - truth).norm() / truth.norm())
+    return passed(f"bfloat16 states, {kernel}", float((ours - truth).norm() / truth.norm()), 1.1 * limit)
+
+
+def check_bfloat16_gradients(model: Any, kernel: str, lengths: Sequence[int]) -> Row:
+    """bfloat16 gradients, which the log-sum-exp trap would spoil, no further from float32 than stock's."""
+    docs, half = documents(lengths), copy.deepcopy(model).to(BFLOAT16)
+    truth = gradient(model, lambda: accelerate(model, attention="flex").forward_packed(*packed(docs)))
+    stock = gradient(half, lambda: torch.cat([half(doc[None].cuda()).logits for doc in docs]))
+    ours = gradient(half, lambda: accelerate(half, attention=kernel).forward_packed(*packed(docs)))
+    limit = float((stock - truth).norm() / truth.norm())
+    return passed(f"bfloat16 gradients, {kernel}", float((ours - truth).norm() / truth.norm()), 1.1 * limit)
+
+
+def stock_hidden(model: Any, doc: torch.Tensor) -> torch.Tensor:
+    """(tokens, hidden) stock states of one document, its first token global."""
+    marks = torch.zeros(1, len(doc), dtype=torch.long).cuda()
+    marks[0, 0] = 1
+    return model.longformer(doc[None].cuda(), global_attention_mask=marks).last_hidden_state[0]
+
+
+def gradient(model: Any, logits: Callable[[], torch.Tensor]) -> torch.Tensor:
+    """All gradients of a fixed random weighting of the logits, as one float32 vector."""
+    model.zero_grad()
+    answer = logits().float()
+    weights = torch.randn(answer.shape, generator=torch.Generator().manual_seed(4)).cuda()
+    (answer * weights).sum().backward()
+    return torch.cat(
+        [weight.grad.float().flatten() for weight in model.parameters() if weight.grad is not None]
+    )
+
+
+def passed(name: str, found: float, limit: float, **more: float) -> Row:
+    """One row; ends the run when the limit is passed or the figure is not a number."""
+    if not found <= limit:
+        raise SystemExit(f"{name}: {found:.3g} is over the limit of {limit:.3g} {more}. Nothing was timed.")
+    return {"check": name, "found": f"{found:.2e}", "limit": f"{limit:.2e}"}
+
+
+# --- tables ---
+
+
+def peak() -> float:
+    """bfloat16 product rate, now."""
+    return matmul_peak(size=8_192, dtype=BFLOAT16, device="cuda")
+
+
+def forward_table(lengths: Sequence[int], layers: int, count: int) -> list[Row]:
+    """65,536 tokens of equal documents per call, against stock at its best batch size."""
+    model = base_model(layers=layers).cuda().to(BFLOAT16)
+    return [row for length in lengths for row in _forward_rows(model, length, layers, count)]
+
+
+def _forward_rows(model: Any, length: int, layers: int, count: int) -> list[Row]:
+    docs = documents([length] * max(1, 65_536 // length))
+    works: dict[str, Callable[[], object]] = {
+        "stock": partial(run_stock, model, docs, best_batch(model, docs))
+    }
+    for kernel in KERNELS:
+        works[kernel] = partial(accelerate(model, attention=kernel).forward_packed, *packed(docs))
+    with torch.inference_mode():
+        seen = rounds(works, count, device="cuda", peak=peak)
+        memory = {name: most_memory(work) for name, work in works.items()}
+    work = least_work([length] * len(docs), layers=layers)
+    name = f"{len(docs)} × {length:,}"
+    return [compared(name, seen, work, "stock", kernel, len(docs), memory) for kernel in KERNELS]
+
+
+def real_table(number: int, budgets: Sequence[int], layers: int, count: int) -> list[Row]:
+    """Judgments of real lengths: stock in padded batches (as they come, and sorted) and packed by budget."""
+    model, lengths = base_model(layers=layers).cuda().to(BFLOAT16), real_lengths(number)
+    docs = documents(lengths)
+    batch = best_batch(model, sorted(docs, key=len)[-64:])
+    works: dict[str, Callable[[], object]] = {
+        "padded": partial(run_stock, model, docs, batch),
+        "sorted": partial(run_stock, model, sorted(docs, key=len), batch),
+    }
+    fast = accelerate(model)
+    for budget in budgets:
+        plan = [[docs[i] for i in members] for members in plan_batches(lengths, budget)]
+        works[f"ours, {budget:,}"] = partial(run_packed, fast, plan)
+    with torch.inference_mode():
+        seen = rounds(works, count, device="cuda", peak=peak)
+        memory = {name: most_memory(work) for name, work in works.items()}
+    work = least_work(lengths, layers=layers)
+    ours = [name for name in works if name.startswith("ours")]
+    return [
+        compared(f"{number} judgments, stock {slow}", seen, work, slow, name, number, memory)
+        for slow in ("padded", "sorted")
+        for name in ours
+    ]
+
+
+def training_table(lengths: Sequence[int], layers: int, count: int) -> list[Row]:
+    """Forward and backward under bfloat16 autocast, 16,384 tokens per call; attention dropout 0 and 0.1."""
+    rows = []
+    for dropout in (0.0, 0.1):
+        model = base_model(layers=layers, dropout=dropout).cuda().train()
+        for length in lengths:
+            docs = documents([length] * max(1, 16_384 // length))
+            rows += _training_rows(model, docs, dropout, layers, count)
+    return rows
+
+
+def _training_rows(
+    model: Any, docs: list[torch.Tensor], dropout: float, layers: int, count: int
+) -> list[Row]:
+    whole = {key: value.cuda() for key, value in padded(docs).items()}
+    works: dict[str, Callable[[], object]] = {"stock": partial(step, lambda: model(**whole).logits)}
+    for kernel in KERNELS:
+        fast = accelerate(model, attention=kernel)
+        works[kernel] = partial(step, partial(fast.forward_packed, *packed(docs)))
+    seen = rounds(works, count, device="cuda", peak=peak)
+    memory = {name: most_memory(work) for name, work in works.items()}
+    work = 3 * least_work([len(doc) for doc in docs], layers=layers)
+    name = f"{len(docs)} × {len(docs[0]):,}, dropout {dropout}"
+    return [compared(name, seen, work, "stock", kernel, len(docs), memory) for kernel in KERNELS]
+
+
+def step(logits: Callable[[], torch.Tensor]) -> None:
+    """One forward and backward under autocast."""
+    with torch.autocast("cuda", BFLOAT16):
+        answer = logits()
+    answer.float().sum().backward()
+
+
+def run_stock(model: Any, docs: Sequence[torch.Tensor], batch: int) -> None:
+    """Padded batches in the order given."""
+    for start in range(0, len(docs), batch):
+        model(**padded(docs[start : start + batch], device="cuda"))
+
+
+def run_packed(fast: Any, plan: Sequence[Sequence[torch.Tensor]]) -> None:
+    """Packed batches in the order given."""
+    for batch in plan:
+        fast.forward_packed(*packed(batch))
+
+
+def best_batch(model: Any, docs: Sequence[torch.Tensor]) -> int:
+    """The batch size at which stock runs these documents fastest."""
+    sizes = [
+        size for size in (1, 2, 4, 8, 16, 32) if size <= len(docs) and size * len(docs[-1]) <= 32 * LONGEST
+    ]
+    with torch.inference_mode():
+        works = {str(size): partial(run_stock, model, docs, size) for size in sizes}
+        seen = rounds(works, 2, device="cuda", peak=lambda: 1.0)
+    return min(sizes, key=lambda size: middle(seen, str(size)))
+
+
+def most_memory(work: Callable[[], object]) -> int:
+    """Bytes allocated on the device, at the highest, above what was there before."""
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    work()
+    torch.cuda.synchronize()
+    return torch.cuda.max_memory_allocated() - before
+
+
+def compared(
+    name: str,
+    seen: list[dict[str, float]],
+    work: float,
+    slow: str,
+    fast: str,
+    documents_run: int,
+    memory: dict[str, int],
+) -> Row:
+    """One row: rates, share of the peak, ratio and memory."""
+    median, least = ratios(seen, slow, fast)
+    return {
+        "documents × tokens": name,
+        "ours": fast,
+        "peak TFLOP/s": round(middle(seen, "peak") / 1e12),
+        "stock docs/s": round(documents_run / middle(seen, slow), 1),
+        "ours docs/s": round(documents_run / middle(seen, fast), 1),
+        "ours share": round(work / middle(seen, fast) / middle(seen, "peak"), 2),
+        "ratio": round(median, 2),
+        "least ratio": round(least, 2),
+        "stock MB": memory[slow] // MEGABYTE,
+        "ours MB": memory[fast] // MEGABYTE,
+    }
+
+
+if __name__ == "__main__":
+    main()
