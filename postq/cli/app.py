@@ -10,6 +10,7 @@ from postq.cli import bundles, corpus, database, options, predictions, schedule
 from postq.cli.cancel import cancel
 from postq.cli.classify_corpus import classify_corpus
 from postq.cli.command import attach
+from postq.cli.compare import compare
 from postq.cli.doctor import doctor
 from postq.cli.events import events
 from postq.cli.failing import FailingClearly
@@ -94,7 +95,7 @@ def remember(
 attach(app, submit_train, submit_eval, classify_corpus, panel=SUBMIT)
 app.add_typer(schedule.app, name="schedule", rich_help_panel=SUBMIT)
 attach(app, status, events, cancel, retry, panel=FOLLOW)
-attach(app, report, panel=JUDGE)
+attach(app, report, compare, panel=JUDGE)
 app.add_typer(corpus.app, name="corpus", rich_help_panel=STORE)
 app.add_typer(bundles.app, name="bundles", rich_help_panel=STORE)
 app.add_typer(predictions.app, name="predictions", rich_help_panel=STORE)

@@ -4,6 +4,7 @@ import math
 from dataclasses import asdict
 from typing import Any
 
+from postq.reports.comparing import Comparison
 from postq.reports.content import Report
 
 DRAWN_ONLY = ("precision_recall", "sweep", "raw")
@@ -15,6 +16,14 @@ def report_facts(report: Report) -> dict[str, Any]:
     pairs = ("data_facts", "configuration", "versions", "digests", "training_facts", "metrics")
     facts |= {name: dict(facts[name]) for name in pairs}
     finite = _finite({**facts, "stored": report.raw})
+    assert isinstance(finite, dict)
+    return finite
+
+
+def comparison_facts(comparison: Comparison) -> dict[str, Any]:
+    """Standings, label differences and warnings; each bundle's own facts are `postq report BUNDLE --json`."""
+    facts = {name: value for name, value in asdict(comparison).items() if name != "reports"}
+    finite = _finite(facts)
     assert isinstance(finite, dict)
     return finite
 

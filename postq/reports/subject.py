@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -157,3 +157,8 @@ def _notes(session: Session, job_ids: Sequence[int]) -> tuple[Note, ...]:
 def _note(event: Event) -> Note:
     severity = str((event.data or {}).get("severity", "info"))
     return Note(job_id=event.job_id, event=event.type, message=event.message, severity=severity)
+
+
+def without_evaluation(subject: Subject) -> Subject:
+    """The bundle itself, whichever job named it."""
+    return replace(subject, evaluation=None)
