@@ -1,15 +1,16 @@
 """Fault 25: random jobs under random faults for a while, then a count of what was lost, doubled or left over.
-# ruff: noqa: T201  (a program for a terminal)
 
 `python -m tests.faults.nemesis --seed 7 --minutes 5 [--database URL]`. The same seed makes the same plan of
 jobs and faults; what the machine does between them is its own.
 """
+# ruff: noqa: T201  (a program for a terminal)
 
 import argparse
 import random
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -46,8 +47,8 @@ class Nemesis:
     clean: list[int] = field(default_factory=list)
     """Classifications of the clean corpus: their digest must be the fault-free one."""
     other: list[int] = field(default_factory=list)
-    frozen: dict[int, float] = field(default_factory=dict)
-    """Process id → when it thaws."""
+    frozen: dict[int, threading.Timer] = field(default_factory=dict)
+    """Process id → what will thaw it, even while the database keeps everybody waiting for it."""
 
     def __post_init__(self) -> None:
         self.dice = random.Random(self.seed)
@@ -79,8 +80,9 @@ class Nemesis:
 
     def settle(self) -> None:
         """No more faults: thaw everything and let the work come to its end."""
-        for pid in list(self.frozen):
-            self.thaw(pid)
+        for pid, timer in list(self.frozen.items()):
+            timer.cancel()
+            thaw(pid)
         self.keep_workers()
         self.ground.wait_for_end(*self.clean, *self.other, timeout=SETTLE_SECONDS)
         for worker in self.alive():
@@ -137,7 +139,6 @@ class Nemesis:
 
     def kill_worker(self) -> str:
         victim = self.dice.choice(self.alive())
-        self.frozen.pop(victim.pid, None)
         victim.kill()
         return f"killed worker {victim.pid}"
 
@@ -147,8 +148,9 @@ class Nemesis:
         targets = [victim.pid, *(runner.pid for runner in victim.runners())]
         for pid in targets[: self.dice.choice((1, len(targets)))]:
             with suppress(psutil.NoSuchProcess):
+                self.frozen[pid] = threading.Timer(seconds, thaw, [pid])
                 psutil.Process(pid).suspend()
-                self.frozen[pid] = time.monotonic() + seconds
+                self.frozen[pid].start()
         return f"froze worker {victim.pid} for {seconds:.1f} s"
 
     def drain_worker(self) -> str:
@@ -157,17 +159,9 @@ class Nemesis:
         return f"drained worker {victim.pid}"
 
     def keep_workers(self) -> None:
-        """Thaw who was frozen long enough, and replace the dead."""
-        for pid, due in list(self.frozen.items()):
-            if time.monotonic() > due:
-                self.thaw(pid)
+        """Replace the dead."""
         for _ in range(WORKERS - len(self.alive())):
             self.ground.start_worker()
-
-    def thaw(self, pid: int) -> None:
-        del self.frozen[pid]
-        with suppress(psutil.NoSuchProcess):
-            psutil.Process(pid).resume()
 
     def alive(self) -> list[WorkerHandle]:
         return [worker for worker in self.ground.workers if worker.alive()]
@@ -177,6 +171,12 @@ class Nemesis:
 
     def say(self, words: str) -> None:
         self.log.append(words)
+
+
+def thaw(pid: int) -> None:
+    """Let a frozen process go on, if it still is one."""
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(pid).resume()
 
 
 def run(
