@@ -29,6 +29,8 @@ class _Outcome:
     judged: JudgedModel
     write_model_files: Callable[[Path], None]
     detections: list[dict[str, Any]] = field(default_factory=list)
+    timing: dict[str, Any] = field(default_factory=dict)
+    """Seconds, tokens and resumes: facts of this run, kept out of the bundle."""
 
 
 def train_bundle(
@@ -87,6 +89,7 @@ def train_bundle(
         "comparison": metrics["comparison"],
         "against_baseline": metrics["against_baseline"],
         "detections": [found["event"] for found in metrics["detections"]],
+        "timing": main.timing,
     }
 
 
@@ -159,7 +162,11 @@ def _train_encoder(
         for one in trained.detections
     ]
     return _Outcome(
-        trained=trained, judged=judged, write_model_files=trained.write_model_files, detections=found
+        trained=trained,
+        judged=judged,
+        write_model_files=trained.write_model_files,
+        detections=found,
+        timing=dict(trained.timing),
     )
 
 

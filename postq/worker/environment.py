@@ -25,7 +25,8 @@ def runner_environment(
         **{name: str(threads) for name in THREAD_VARIABLES},
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # the order nvidia-smi counts in
         "CUDA_VISIBLE_DEVICES": visible_cuda_value(device),
-        "TOKENIZERS_PARALLELISM": "false",
+        # On the CPU the model needs the cores; beside a GPU they are free, and one core cannot feed it.
+        "TOKENIZERS_PARALLELISM": "false" if device.kind == "cpu" else "true",
         "PYTHONUNBUFFERED": "1",
     }
 

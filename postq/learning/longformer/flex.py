@@ -1,5 +1,4 @@
-"""Sliding-window attention by FlexAttention: window, document and global columns are one mask, any global
-tokens.
+"""Sliding-window attention by FlexAttention: window, documents and global columns are one mask.
 
 The block sparsity is worked out here from the document bounds, because torch's own `create_block_mask` would
 look at every pair of tokens in the stream.

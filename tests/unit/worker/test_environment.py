@@ -37,3 +37,8 @@ def test_workers_share_the_cores(
 ) -> None:
     monkeypatch.setattr(environment, "usable_cores", lambda: 8)
     assert share_of_cores(workers_here=workers_here, cpu_threads=cpu_threads) == threads
+
+
+def test_tokenisers_use_all_cores_only_beside_a_gpu() -> None:
+    made = runner_environment(Device(kind="cuda", index=1), threads=2, inherited={})
+    assert made["TOKENIZERS_PARALLELISM"] == "true"
