@@ -121,7 +121,7 @@ class Journey:
             "Synthetic texts are easy, and this Longformer is small and untrained at the start: "
             "the figures show that all parts work together, not how good a model can be."
         )
-        self._stage.remark(f"Look around: POSTQ_HOME={self._stage.path('')} postq status")
+        self._stage.remark(f"Look around: {self._stage.invitation()}")
 
     def _figures(self, model: str) -> dict[str, Any]:
         """Cut → its figures over all test documents, from the evaluation job."""

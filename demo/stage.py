@@ -43,8 +43,11 @@ class Stage:
 
     def path(self, name: str) -> str:
         """A file of the demo's home, as short as it can be written."""
-        place = self.home / name
-        return str(place.relative_to(Path.cwd())) if place.is_relative_to(Path.cwd()) else str(place)
+        return _short(self.home / name)
+
+    def invitation(self) -> str:
+        """A command line for looking around in the demo's home afterwards."""
+        return f"POSTQ_HOME={_short(self.home)} {_short(Path(sys.executable).with_name('postq'))} status"
 
     def heading(self, text: str) -> None:
         """Announce the next act."""
@@ -117,6 +120,10 @@ class Stage:
         if code not in codes:
             shown = shlex.join(words[len(_program()) :])
             raise StepFailed(f"`postq {shown}` ended with {code} instead of {' or '.join(map(str, codes))}")
+
+
+def _short(place: Path) -> str:
+    return str(place.relative_to(Path.cwd())) if place.is_relative_to(Path.cwd()) else str(place)
 
 
 def _program() -> list[str]:

@@ -18,9 +18,7 @@ LISTING: "Listing[ScheduleView]" = Listing(
     name="schedule list",
     empty="There are no schedules yet; add one with `postq schedule add`.",
     columns=(
-        Column(
-            key="name", meaning="name", value=lambda v: v.schedule.name, heading="Schedule", flexible=True
-        ),
+        Column(key="name", meaning="name", value=lambda v: v.schedule.name, heading="Schedule"),
         Column(key="cron", meaning="cron expression", value=lambda v: v.schedule.cron, heading="Cron"),
         Column(key="timezone", meaning="IANA time zone", value=lambda v: v.schedule.timezone),
         Column(
