@@ -55,7 +55,12 @@ def build_report(subject: Subject, stored: StoredBundle, *, labels: Sequence[str
         subtitle=_subtitle(subject, stored),
         watermark=watermark,
         headline=headline(
-            bundle.name, default, on=on, documents=int(facts["documents"]), leaked=bool(watermark)
+            bundle.name,
+            default,
+            on=on,
+            documents=int(facts["documents"]),
+            near_duplicates=stored.near_duplicates_in_test if on == "test" else 0,
+            leaked=bool(watermark),
         ),
         verdict=verdict(metrics.get("against_baseline"), name=bundle.name) if on == "test" else None,
         baseline_sentence=baseline_sentence(metrics, kind=bundle.kind, on=on),

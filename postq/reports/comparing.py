@@ -202,11 +202,13 @@ def _sentence(title: str, first: str, micro: Estimate, macro: Estimate) -> str:
 
 def _outcome(metric: str, found: Estimate, title: str, first: str) -> str:
     low, high = found.low or 0.0, found.high or 0.0
-    told = found.words(sign=True)
     if low <= 0 <= high:
-        return f"In {metric} no winner can be named: {title} differs by {told}, and the interval holds 0."
-    winner, loser = (title, first) if low > 0 else (first, title)
-    return f"In {metric} {winner} beats {loser}: {title} differs by {told}."
+        apart = f"{title} \N{MINUS SIGN} {first} is {found.words(sign=True)}"
+        return f"In {metric} no winner can be named: {apart}, an interval that holds 0."
+    if low > 0:
+        return f"In {metric} {title} beats {first} by {found.words()}."
+    lead = Estimate(value=-(found.value or 0.0), low=-high, high=-low)
+    return f"In {metric} {first} beats {title} by {lead.words()}."
 
 
 def _rivalries(titles: Sequence[str], common: _Common) -> Iterator[Rivalry]:

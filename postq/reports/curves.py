@@ -32,8 +32,10 @@ def precision_recall_curves(part: ScoredPart, names: Sequence[str], *, chosen: S
 
 
 def pooled_curve(part: ScoredPart, name: str) -> Curve:
-    """All labels pooled, under a name of the caller's."""
-    return _curve(name, part.truth, part.scores, note=_mean_precision(part), pooled=True)
+    """All labels pooled, under a name of the caller's, with the average precision of the pool."""
+    column = part.truth.reshape(-1, 1), part.scores.reshape(-1, 1)
+    note = f"AP {float(average_precision(*column)[0]):.2f}" if part.truth.any() else ""
+    return _curve(name, part.truth, part.scores, note=note, pooled=True)
 
 
 def telling_labels(names: Sequence[str], truth: Bools) -> list[str]:
@@ -87,12 +89,6 @@ def _curve(
     kept = kept[kept < len(recall)]
     points = tuple(recall[kept].tolist()), tuple(precision[kept].tolist())
     return Curve(name=name, x=points[0], y=points[1], note=note, pooled=pooled)
-
-
-def _mean_precision(part: ScoredPart) -> str:
-    values = average_precision(part.truth, part.scores)
-    known = values[~np.isnan(values)]
-    return f"mAP {known.mean():.2f}" if len(known) else ""
 
 
 def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,6 +1,6 @@
 """The HTML page of a report: one file, nothing fetched, nothing run, every text escaped."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from postq import __version__
+from postq.reports.comparing import LabelDifference
 from postq.reports.content import CUTS, ComparisonRow, Report
 from postq.reports.drawing import draw_report
 from postq.reports.estimate import Estimate, decimal, estimate
@@ -107,6 +108,7 @@ def render(template: str, **context: Any) -> str:
         "num": decimal,
         "share": _share,
         "clip": _clip,
+        "reach": _reach,
         "drawn": Markup,  # only ever given our own SVG, whose texts matplotlib has escaped
         "groupby_order": groupby_order,
     }
@@ -116,6 +118,17 @@ def render(template: str, **context: Any) -> str:
 
 def _share(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def _reach(rows: Sequence[LabelDifference]) -> float:
+    """How far the bars of a table must reach to either side: the next step that holds every interval."""
+    bounds = [
+        abs(bound)
+        for row in rows
+        for bound in (row.difference.value, row.difference.low, row.difference.high)
+        if bound is not None
+    ]
+    return next((step for step in (0.05, 0.1, 0.2, 0.5) if max(bounds, default=0.0) <= step), 1.0)
 
 
 def _clip(value: float) -> str:

@@ -6,16 +6,21 @@ from typing import Any
 from postq.reports.content import PLACES, Verdict
 from postq.reports.estimate import Estimate, estimate
 
-UNSEEN = {"test": True, "validation": False}
 
-
-def headline(name: str, facts: Mapping[str, Any], *, on: str, documents: int, leaked: bool) -> str:
-    """`facts` are those of the default cut on all documents."""
+def headline(
+    name: str, facts: Mapping[str, Any], *, on: str, documents: int, near_duplicates: int, leaked: bool
+) -> str:
+    """`facts` are those of the default cut on all documents; `near_duplicates` have a twin it learned from."""
     micro = estimate(facts["micro_f1"], facts.get("micro_f1_interval"))
     macro = estimate(facts["macro_f1"], facts.get("macro_f1_interval"))
+    twins = (
+        f" {near_duplicates:,} of these documents are near-duplicates of ones it was trained or tuned on."
+        if near_duplicates
+        else ""
+    )
     return (
         f"On {documents:,} {_place(on, leaked=leaked)}, {name} reaches micro-F1 {_with_interval(micro)} and "
-        f"macro-F1 {_with_interval(macro)} at its default thresholds."
+        f"macro-F1 {_with_interval(macro)} at its default thresholds.{twins}"
     )
 
 

@@ -44,6 +44,12 @@ class StoredBundle:
         """Near-duplicate clusters, single documents included."""
         return len({entry.cluster for entry in self.split})
 
+    @property
+    def near_duplicates_in_test(self) -> int:
+        """Test documents with a near-duplicate in another split; an official split may hold such."""
+        elsewhere = {entry.cluster for entry in self.split if entry.split != "test"}
+        return sum(entry.split == "test" and entry.cluster in elsewhere for entry in self.split)
+
 
 def read_bundle(folder: Path, *, expected_digest: str | None = None) -> StoredBundle:
     """Verify and read; loads no weights. Raises BundleUnusable and DigestMismatch, as opening does."""

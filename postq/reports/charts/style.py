@@ -35,6 +35,7 @@ NARROW, WIDE = (4.7, 3.1), (9.6, 3.1)
 """Inches. Narrow charts stand side by side on a wide page and keep legible text on a phone."""
 
 _STYLE: dict[Any, Any] = {
+    "axes.axisbelow": True,
     "axes.edgecolor": MUTED,
     "axes.facecolor": "none",
     "axes.grid": True,
