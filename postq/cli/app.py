@@ -21,6 +21,7 @@ from postq.cli.status import status
 from postq.cli.submit_eval import submit_eval
 from postq.cli.submit_train import submit_train
 from postq.cli.up import up
+from postq.cli.verify import verify
 from postq.cli.worker import worker
 
 SUBMIT = "Submit a job"
@@ -94,7 +95,7 @@ def remember(
 
 attach(app, submit_train, submit_eval, classify_corpus, panel=SUBMIT)
 app.add_typer(schedule.app, name="schedule", rich_help_panel=SUBMIT)
-attach(app, status, events, cancel, retry, panel=FOLLOW)
+attach(app, status, events, verify, cancel, retry, panel=FOLLOW)
 attach(app, report, compare, panel=JUDGE)
 app.add_typer(corpus.app, name="corpus", rich_help_panel=STORE)
 app.add_typer(bundles.app, name="bundles", rich_help_panel=STORE)

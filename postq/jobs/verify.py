@@ -17,7 +17,7 @@ from postq.models.attempt import AttemptOutcome
 from postq.models.event import Event
 from postq.models.job import Job, JobState
 from postq.models.shard import ShardState
-from postq.models.tables import attempt, event, prediction, quarantine, shard
+from postq.models.tables import attempt, document, event, prediction, quarantine, shard
 from postq.predictions.digest import result_digest
 
 
@@ -26,7 +26,10 @@ class Verification:
     """What was found; no problems means that every promise holds for this job."""
 
     job_id: int
+    kind: JobKind
     state: JobState
+    coverage_checked: bool
+    """False until a classification has succeeded: before, documents are rightly missing."""
     problems: tuple[str, ...]
     documents: int
     predicted: int
@@ -42,11 +45,14 @@ def verify_job(session: Session, job_id: int) -> Verification:
     if found is None:
         raise NotFound(f"There is no job {job_id}.", hint="See all jobs with: postq status.")
     classifies = found.kind is JobKind.CLASSIFY
-    problems = [*_history(session, found), *_fences(session, found)]
-    if classifies and found.state in JOB_SUCCEEDED:
+    complete = classifies and found.state in JOB_SUCCEEDED
+    problems = [*_history(session, found), *_fences(session, found), *_contents(session, found)]
+    if complete:
         problems += _coverage(session, found)
     return Verification(
         job_id=job_id,
+        kind=found.kind,
+        coverage_checked=complete,
         state=found.state,
         problems=tuple(problems),
         documents=found.documents_total,
@@ -124,6 +130,22 @@ def _fences(session: Session, found: Job) -> Iterator[str]:
     )
     if count := session.execute(mixed).scalar_one():
         yield f"{count} predictions carry another fingerprint or bundle than the job"
+
+
+def _contents(session: Session, found: Job) -> Iterator[str]:
+    """Every prediction is of a document of the corpus, as it reads there."""
+    here = (document.c.corpus_id == found.corpus_id) & (document.c.row == prediction.c.row)
+    wrong = (
+        sa.select(sa.func.count())
+        .select_from(prediction)
+        .join(document, here, isouter=True)
+        .where(
+            prediction.c.job_id == found.id,
+            sa.or_(document.c.row.is_(None), document.c.content_hash != prediction.c.content_hash),
+        )
+    )
+    if count := session.execute(wrong).scalar_one():
+        yield f"{count} predictions are of other text than the corpus holds"
 
 
 def _history(session: Session, found: Job) -> Iterator[str]:
