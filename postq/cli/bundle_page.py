@@ -26,12 +26,21 @@ def _facts(bundle: ListedBundle, home: Path) -> list[tuple[str, str]]:
     return [
         ("aliases", " ".join(f"@{name}" for name in bundle.aliases)),
         ("trained by", f"job {row.job_id}" if row.job_id else ""),
+        ("made from", _parent(row.metrics)),
         ("registered", clock(row.created_at)),
         ("folder", f"{short_path(home / row.path)} ({size(row.size_bytes)})"),
         ("digest", row.digest),
         ("fingerprint", row.fingerprint.hex()),
         ("test split", f"evaluated {count(row.test_touches, 'time')}"),
     ]
+
+
+def _parent(metrics: Mapping[str, Any]) -> str:
+    """The bundle whose thresholds were tuned anew, or the members of an ensemble."""
+    if "members" in metrics:
+        return " and ".join(f"bundle {each['bundle']}, {each['name']}" for each in metrics["members"])
+    parent = metrics.get("parent")
+    return f"bundle {parent['bundle']}, {parent['name']}: thresholds tuned anew" if parent else ""
 
 
 def _figures(metrics: Mapping[str, Any]) -> list[RenderableType]:

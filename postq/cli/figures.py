@@ -36,7 +36,8 @@ def figures_of(facts: Mapping[str, Any], *, model: str = "bundle") -> list[Figur
     """The figures in a job's result or a bundle's metrics; empty when there are none."""
     rows = facts.get("comparison") or (facts.get("metrics") or {}).get("comparison")
     if rows:
-        return sorted(_of_training(rows), key=lambda figures: figures.order)
+        models = list(dict.fromkeys(str(row["model"]) for row in rows))
+        return sorted(_of_training(rows), key=lambda found: (models.index(found.model), found.order))
     report = facts.get("report")
     if report:
         return [_of_evaluation(report, model=model, on=str(facts.get("split", "all")))]
@@ -46,15 +47,16 @@ def figures_of(facts: Mapping[str, Any], *, model: str = "bundle") -> list[Figur
 def figures_table(found: Sequence[Figures]) -> RenderableType:
     """`micro/macro` F1 in each cell, at 0.5, at one threshold for all labels, and at one per label."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("F1 micro/macro", overflow="ellipsis", no_wrap=True)
-    table.add_column("on")
+    table.add_column("F1 micro/macro", overflow="fold")
+    table.add_column("on", no_wrap=True)
     for cut in CUTS:
         table.add_column(CUTS[cut], justify="right", no_wrap=True)
     table.add_column("mAP", justify="right")
-    for figures in found:
+    for before, figures in zip([None, *found], found, strict=False):
+        again = before is not None and before.model == figures.model
         cells = [_pair(figures.f1.get(cut), best=cut == "default") for cut in CUTS]
         table.add_row(
-            Text(clean(figures.model)),
+            Text("" if again else clean(figures.model)),
             Text(figures.on, style="dim"),
             *cells,
             Text(_number(figures.mean_average_precision)),

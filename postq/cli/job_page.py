@@ -1,5 +1,8 @@
 """How one job looks in a terminal: what, why, how far, with what outcome."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from rich.console import Group, RenderableType
 from rich.text import Text
 
@@ -66,6 +69,8 @@ def _facts(view: JobView) -> list[tuple[str, RenderableType | None]]:
         ("why", None if view.reason == PLAIN_ENDING else view.reason),
         ("progress", progress_line(view) if view.state.value == "running" else None),
         ("documents", _documents(view)),
+        ("test split", _looks(view)),
+        ("detectors", _detections(view)),
         ("shards", _shards(view)),
         ("workers", ", ".join(view.workers)),
         ("bundle", f"{view.bundle_id}" if view.bundle_id else None),
@@ -76,16 +81,43 @@ def _facts(view: JobView) -> list[tuple[str, RenderableType | None]]:
     ]
 
 
-def _documents(view: JobView) -> str | None:
+def _documents(view: JobView) -> str:
     counts = view.documents
-    if view.kind.value != "classify":
+    told = _result_words(view.result or {})
+    if told:
+        return told
+    if view.kind.value == "train":
         return f"{counts.total:,}"
     parts = [f"{counts.predicted:,} of {counts.total:,} scored"]
     if counts.quarantined:
         parts.append(f"{counts.quarantined:,} quarantined")
-    if counts.skipped:
+    if counts.skipped and view.kind.value == "classify":
         parts.append(f"{counts.skipped:,} scored before")
     return " · ".join(parts)
+
+
+def _result_words(result: Mapping[str, Any]) -> str:
+    """How many documents a training or evaluation used, once it says so."""
+    documents = result.get("documents")
+    if isinstance(documents, Mapping):
+        return " · ".join(f"{number:,} {split}" for split, number in documents.items())
+    if isinstance(documents, int) and "split" in result:
+        return f"{documents:,} of the {result['split']} split"
+    return ""
+
+
+def _looks(view: JobView) -> str:
+    looks = (view.result or {}).get("test_touches")
+    return f"evaluated {count(looks, 'time')} so far" if isinstance(looks, int) else ""
+
+
+def _detections(view: JobView) -> Text | None:
+    fired = (view.result or {}).get("detections") or ()
+    if not fired:
+        return None
+    return Text.assemble(
+        (clean(", ".join(map(str, fired))), "yellow"), f" (explained by: postq events {view.id})"
+    )
 
 
 def _shards(view: JobView) -> str | None:

@@ -209,7 +209,7 @@ def run_now(
 def _next(view: "ScheduleView") -> str:
     if view.schedule.paused:
         return "paused"
-    return _slot(view.schedule) if view.schedule.next_slot else ""
+    return _slot(view.schedule).partition("-")[2]
 
 
 def _slot(row: "Schedule") -> str:

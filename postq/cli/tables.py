@@ -11,7 +11,7 @@ from rich.text import Text
 from postq.cli.listing import Column, Listing
 from postq.cli.terminal import clean
 
-MIN_FLEXIBLE = 12
+MIN_FLEXIBLE = 10
 """Columns a wrapped cell keeps on a narrow terminal; other columns are cut before it gets less."""
 
 
