@@ -16,6 +16,7 @@ from postq.cli.events import events
 from postq.cli.failing import FailingClearly
 from postq.cli.invocation import Invocation
 from postq.cli.report import report
+from postq.cli.rethreshold import rethreshold
 from postq.cli.retry import retry
 from postq.cli.status import status
 from postq.cli.submit_eval import submit_eval
@@ -96,7 +97,7 @@ def remember(
 attach(app, submit_train, submit_eval, classify_corpus, panel=SUBMIT)
 app.add_typer(schedule.app, name="schedule", rich_help_panel=SUBMIT)
 attach(app, status, events, verify, cancel, retry, panel=FOLLOW)
-attach(app, report, compare, panel=JUDGE)
+attach(app, report, compare, rethreshold, panel=JUDGE)
 app.add_typer(corpus.app, name="corpus", rich_help_panel=STORE)
 app.add_typer(bundles.app, name="bundles", rich_help_panel=STORE)
 app.add_typer(predictions.app, name="predictions", rich_help_panel=STORE)

@@ -39,7 +39,7 @@ def write_predictions(
     bundle_id: int,
     fingerprint: bytes,
     labels: Sequence[str],
-    thresholds: NDArray[np.float32],
+    thresholds: NDArray[np.floating],
     batches: Iterable[ScoreBatch],
     document_hashes: Mapping[int, bytes],
 ) -> int:

@@ -1,0 +1,154 @@
+"""`postq rethreshold`: new thresholds for a trained model, and new labels for what it has scored."""
+
+import re
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from postq.cli import options
+from postq.cli.command import ON_DATABASE, command
+from postq.cli.invocation import Invocation, invocation_of
+from postq.cli.terminal import note, say, show_json
+from postq.errors import BadInput
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy.orm import Session
+
+    from postq.learning.bundle.bundle import Bundle
+    from postq.models import BundleRow, Job
+
+Method = Literal["per_label", "bagged", "shrunk", "global", "micro", "micro_macro", "half"]
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@command(
+    "rethreshold",
+    examples=(
+        "postq rethreshold @production --method global",
+        "postq rethreshold opinions-tfidf --method bagged --name opinions-bagged",
+        "postq rethreshold @production --method shrunk --job 7",
+    ),
+    exits=(3, 4, 5, 8, *ON_DATABASE),
+)
+def rethreshold(
+    ctx: typer.Context,
+    *,
+    bundle: options.BundleReference,
+    method: Annotated[
+        Method, typer.Option(help="How thresholds are tuned; docs/thresholds.md says when to use which.")
+    ] = "micro_macro",
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Name of the new bundle. [default: NAME-METHOD]", show_default=False
+        ),
+    ] = None,
+    job: Annotated[
+        int | None,
+        typer.Option(
+            metavar="JOB",
+            min=1,
+            help="A finished classification with this model: recompute its labels, as a new job.",
+            show_default=False,
+        ),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Tune a bundle's thresholds anew on the scores it keeps; needs no device and trains nothing.
+
+    Makes a new bundle with the same model. Aliases stay where they are. With --job the labels of a finished
+    classification are recomputed from its stored scores, so that `--only-new` finds these documents scored.
+    """
+    invocation = invocation_of(ctx)
+    made = _made(invocation, bundle, method=method, name=name, job=job)
+    if json:
+        show_json(made)
+        return
+    say(f"Bundle {made['bundle']}, {made['name']}, has {method} thresholds.")
+    if made["same_labels"]:
+        note("The thresholds are the ones it had: it predicts exactly what its parent predicts.")
+    if made["job"] is not None:
+        say(f"Job {made['job']} holds the labels of job {job} with these thresholds.")
+
+
+def _made(
+    invocation: Invocation, reference: str, *, method: Method, name: str | None, job: int | None
+) -> dict[str, object]:
+    from postq.db import database_now
+    from postq.jobs.relabelling import relabel_job
+    from postq.learning.bundle import open_bundle
+    from postq.learning.rethresholding import rethreshold_bundle
+    from postq.registry.bundles import resolve_bundle
+    from postq.registry.derived import drafted, keep_bundle
+
+    home = invocation.settings.home
+    with invocation.database.reading() as session:
+        parent = resolve_bundle(session, reference)
+        source = _source(session, job, home=home, parent=parent) if job is not None else None
+    opened = open_bundle(home / parent.path, expected_digest=parent.digest)
+    chosen = checked_name(name or f"{opened.name}-{method}")
+    with (
+        drafted(
+            home, lambda folder: rethreshold_bundle(opened, method=method, name=chosen, output=folder)
+        ) as new,
+        invocation.database.transaction() as session,
+    ):
+        now = database_now(session)
+        row = keep_bundle(session, new, home=home, parent=parent, now=now)
+        relabelled = None
+        if source is not None:
+            values = new.thresholds.values
+            relabelled = relabel_job(
+                session, source, bundle=row, thresholds=values, now=now, settings=invocation.settings
+            ).job_id
+        return {
+            "bundle": row.id,
+            "name": row.name,
+            "digest": row.digest,
+            "fingerprint": row.fingerprint.hex(),
+            "parent": parent.id,
+            "method": method,
+            "same_labels": row.fingerprint == parent.fingerprint,
+            "job": relabelled,
+        }
+
+
+def checked_name(name: str) -> str:
+    """A name a bundle may have. Raises BadInput."""
+    if not NAME.fullmatch(name):
+        raise BadInput(
+            f"'{name}' cannot be the name of a bundle.",
+            hint="Use up to 100 letters, digits, dots, dashes and underscores.",
+        )
+    return name
+
+
+def _source(session: "Session", job_id: int, *, home: "Path", parent: "BundleRow") -> "Job":
+    """The job whose labels are recomputed, made sure to hold scores of this very model.
+
+    Raises NotFound, BadInput, Conflict, LabelSetMismatch and IntegrityError.
+    """
+    from postq.errors import IntegrityError
+    from postq.jobs.relabelling import require_finished_classification
+    from postq.learning.bundle import fingerprint, open_bundle
+    from postq.models import BundleRow
+
+    source = require_finished_classification(session, job_id)
+    assert source.bundle_id is not None
+    row = session.get_one(BundleRow, source.bundle_id)
+    scored_by = open_bundle(home / row.path, expected_digest=row.digest)
+    _same_model(scored_by, open_bundle(home / parent.path, expected_digest=parent.digest))
+    if fingerprint(scored_by) != source.fingerprint:
+        raise IntegrityError(
+            f"The scores of job {job_id} were made by another version of postq's scoring.",
+            hint="Classify the corpus again.",
+        )
+    return source
+
+
+def _same_model(scored_by: "Bundle", parent: "Bundle") -> None:
+    parent.thresholds.require_match(
+        labels=scored_by.labels, score_space=scored_by.score_space, model_digest=scored_by.model_digest
+    )

@@ -1,0 +1,99 @@
+"""Bundles made from other bundles: their folder moved to its digest's place, and their row."""
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+from sqlmodel import col
+
+from postq.errors import StorageUnavailable
+from postq.learning.bundle.bundle import Bundle, fingerprint
+from postq.learning.rejudging import read_metrics
+from postq.learning.thresholds.threshold_set import threshold_digest
+from postq.models.bundle import BundleRow
+from postq.models.tables import bundle as bundle_table
+from postq.registry.bundles import register_bundle
+
+BUNDLES = "bundles"
+"""Below home; holds one folder per bundle, named by its digest."""
+
+
+@contextmanager
+def drafted(home: Path, make: Callable[[Path], Bundle]) -> Iterator[Bundle]:
+    """A bundle that `make` writes into a draft folder, which is gone afterwards unless it was kept."""
+    draft = home / BUNDLES / f".draft-{uuid.uuid4().hex}"
+    try:
+        yield make(draft)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def keep_bundle(
+    session: Session, bundle: Bundle, *, home: Path, parent: BundleRow, now: datetime
+) -> BundleRow:
+    """Move the drafted bundle to its place and register it, in the caller's transaction.
+
+    The move comes before the commit: a crash between the two leaves a whole folder that no row names. The
+    row names the parent's training, whose corpus evaluations compare with. Figures on the test split were
+    shown again, so the looks at it are the parent's and one more; the same bundle made again is the same row.
+    """
+    known = session.scalars(sa.select(BundleRow).where(col(BundleRow.digest) == bundle.digest)).one_or_none()
+    place = home / BUNDLES / bundle.digest
+    _move(bundle.path, place)
+    row = register_bundle(
+        session,
+        name=bundle.name,
+        kind=bundle.kind,
+        digest=bundle.digest,
+        path=place.relative_to(home).as_posix(),
+        fingerprint=fingerprint(bundle),
+        threshold_digest=threshold_digest(bundle.thresholds),
+        labels=bundle.labels,
+        metrics=_summary(bundle, place, parent),
+        size_bytes=sum(entry.bytes for entry in bundle.manifest.files),
+        job_id=parent.job_id,
+        now=now,
+    )
+    if known is None:
+        touched = sa.update(bundle_table).where(bundle_table.c.id == row.id)
+        session.execute(touched.values(test_touches=parent.test_touches + 1))
+    return row
+
+
+def _summary(bundle: Bundle, place: Path, parent: BundleRow) -> dict[str, object]:
+    metrics = read_metrics(replace(bundle, path=place))
+    return {
+        "digest": bundle.digest,
+        "model_digest": bundle.model_digest,
+        "kind": bundle.kind,
+        "labels": len(bundle.labels),
+        "documents": metrics["data"]["documents"],
+        "comparison": metrics["comparison"],
+        "against_baseline": metrics["against_baseline"],
+        "detections": [found["event"] for found in metrics["detections"]],
+        "parent": {"bundle": parent.id, **metrics["parent"]},
+    }
+
+
+def _move(source: Path, place: Path) -> None:
+    """Rename, unless an equal bundle is there already; durable before the database says it exists."""
+    try:
+        if not place.exists():
+            source.rename(place)
+        descriptor = os.open(place.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as exc:
+        raise StorageUnavailable(
+            f"The bundle could not be moved to {place}: {exc.strerror or exc}.",
+            hint="Check that POSTQ_HOME is one writable file system with room left, then try again.",
+        ) from exc

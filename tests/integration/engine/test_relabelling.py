@@ -1,0 +1,134 @@
+"""Labels recomputed from stored scores: a finished job of its own, whole or not at all."""
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from postq.errors import BadInput, Conflict, IntegrityError, NotFound
+from postq.jobs.relabelling import relabel_job, require_finished_classification
+from postq.jobs.submit import Submitted
+from postq.models import BundleRow
+from postq.models.job import Job, JobState
+from postq.models.tables import job, prediction, quarantine
+from postq.predictions.query import PredictionFilter, predictions
+from tests.integration.engine.world import LABELS, World
+
+HIGH = np.array([0.6, 0.6, 0.6])
+
+
+def relabelled(world: World, source: int, bundle: int) -> Submitted:
+    with world.session() as session:
+        return relabel_job(
+            session,
+            require_finished_classification(session, source),
+            bundle=session.get_one(BundleRow, bundle),
+            thresholds=HIGH,
+            now=world.now,
+            settings=world.settings,
+        )
+
+
+def classified(world: World, documents: int = 10) -> tuple[int, int]:
+    """A corpus with an odd document, classified; returns corpus and job."""
+    corpus = world.add_corpus(documents)
+    world.add_bundle()
+    job_id = world.classify(corpus)
+    while (lease := world.claim()) is not None:
+        world.commit(lease, failing={3: "ValueError: odd"} if lease.start_row <= 3 < lease.stop_row else {})
+    assert world.state(job_id) is JobState.SUCCEEDED_WITH_QUARANTINE
+    return corpus, job_id
+
+
+def test_every_document_is_labelled_by_the_new_thresholds_exactly_once(world: World) -> None:
+    corpus, source = classified(world)
+    new = world.add_bundle("stricter", weights="w1 stricter")
+    made = relabelled(world, source, new)
+    verified = world.verify(made.job_id)
+    assert world.state(made.job_id) is JobState.SUCCEEDED_WITH_QUARANTINE
+    assert (verified.predicted, verified.quarantined, verified.skipped) == (9, 1, 0)
+    with world.database.reading() as session:
+        old = list(predictions(session, PredictionFilter(job_id=source)))
+        found = list(predictions(session, PredictionFilter(job_id=made.job_id)))
+    assert [one.scores for one in found] == [one.scores for one in old]
+    assert [one.tokens_seen for one in found] == [one.tokens_seen for one in old]
+    for one in found:
+        assert dict(one.labels) == {label: score for label, score in one.scores if score >= 0.6}
+    assert {one.bundle for one in found} == {"stricter"}
+    world.verify_all()
+    assert corpus == world.job(made.job_id).corpus_id
+
+
+def test_a_nightly_run_with_the_new_bundle_finds_the_documents_scored(world: World) -> None:
+    corpus, source = classified(world)
+    relabelled(world, source, world.add_bundle("stricter", weights="w1 stricter"))
+    nightly = world.classify(corpus, "stricter", only_new=True)
+    world.work_off()
+    verified = world.verify(nightly)
+    # The quarantined document has no prediction, so that it is tried again.
+    assert (verified.predicted, verified.skipped) == (1, 9)
+
+
+def test_asking_twice_makes_one_job(world: World) -> None:
+    _, source = classified(world)
+    new = world.add_bundle("stricter", weights="w1 stricter")
+    first, second = relabelled(world, source, new), relabelled(world, source, new)
+    assert (first.created, second.created) == (True, False)
+    assert first.job_id == second.job_id
+    world.verify_all()
+
+
+def test_a_job_that_skipped_documents_is_relabelled_as_far_as_it_went(world: World) -> None:
+    corpus, _ = classified(world)
+    again = world.classify(corpus, only_new=True)
+    world.work_off()
+    made = relabelled(world, again, world.add_bundle("stricter", weights="w1 stricter"))
+    verified = world.verify(made.job_id)
+    assert (verified.predicted, verified.skipped) == (1, 9)
+
+
+def test_a_split_shard_is_copied_by_the_pieces_that_replaced_it(world: World) -> None:
+    corpus = world.add_corpus(8)
+    world.add_bundle()
+    source = world.classify(corpus)
+    world.work_off(poison=frozenset({5}))
+    made = relabelled(world, source, world.add_bundle("stricter", weights="w1 stricter"))
+    verified = world.verify(made.job_id)
+    assert (verified.predicted, verified.quarantined) == (7, 1)
+
+
+@pytest.mark.parametrize("state", [JobState.READY, JobState.RUNNING, JobState.CANCELLED])
+def test_a_job_that_has_not_succeeded_is_refused(world: World, state: JobState) -> None:
+    corpus = world.add_corpus(3)
+    world.add_bundle()
+    source = world.classify(corpus)
+    with world.session() as session:
+        session.execute(sa.update(job).where(job.c.id == source).values(state=state))
+    with pytest.raises(Conflict, match=f"is {state.value}"):
+        relabelled(world, source, world.add_bundle("stricter", weights="w1 stricter"))
+
+
+def test_other_kinds_unknown_jobs_and_equal_thresholds_are_refused(world: World) -> None:
+    corpus, source = classified(world)
+    training = world.train(corpus, "other")
+    same = world.job(source).bundle_id
+    assert same is not None
+    with pytest.raises(BadInput, match="not a classification"):
+        relabelled(world, training, same)
+    with pytest.raises(NotFound):
+        relabelled(world, 999, same)
+    with pytest.raises(Conflict, match="these very thresholds"):
+        relabelled(world, source, same)
+
+
+def test_nothing_is_written_when_rows_and_counts_disagree(world: World) -> None:
+    _, source = classified(world)
+    new = world.add_bundle("stricter", weights="w1 stricter")
+    with world.session() as session:
+        session.execute(sa.delete(prediction).where(prediction.c.job_id == source, prediction.c.row == 0))
+    with pytest.raises(IntegrityError, match="9 predictions and 1 quarantined"):
+        relabelled(world, source, new)
+    with world.database.reading() as session:
+        assert session.scalar(sa.select(sa.func.max(Job.id))) == source
+        stored = sa.select(sa.func.count()).select_from(quarantine).where(quarantine.c.job_id != source)
+        assert session.scalar(stored) == 0
+    assert len(LABELS) == len(HIGH)
