@@ -31,6 +31,9 @@ class Design(Protocol):
     def adjoint(self, residuals: NDArray[np.floating]) -> NDArray[np.floating]:
         """(coordinates, labels) the weights that sum the documents times `residuals` (docs, labels)."""
 
+    def feature_weights(self, weights: NDArray[np.floating]) -> NDArray[np.floating]:
+        """(features, labels) the same weights on features."""
+
     def squared_norm(
         self, weights: NDArray[np.floating], predicted: NDArray[np.floating]
     ) -> NDArray[np.float64]:
@@ -57,6 +60,10 @@ class SparseDesign:
         """Transposed rows times residuals."""
         return np.asarray(self._columns @ residuals)
 
+    def feature_weights(self, weights: NDArray[np.floating]) -> NDArray[np.floating]:
+        """They are what coordinates are here."""
+        return weights
+
     def squared_norm(
         self, weights: NDArray[np.floating], predicted: NDArray[np.floating]
     ) -> NDArray[np.float64]:
@@ -67,8 +74,9 @@ class SparseDesign:
 class GramDesign:
     """Coordinates are factors of documents: one dense product per step, whatever the number of features."""
 
-    def __init__(self, gram: NDArray[np.floating]) -> None:
-        self._gram = gram
+    def __init__(self, rows: csr_array) -> None:
+        self._rows = rows
+        self._gram = gram_matrix(rows)
 
     @property
     def coordinates(self) -> int:
@@ -82,6 +90,10 @@ class GramDesign:
     def adjoint(self, residuals: NDArray[np.floating]) -> NDArray[np.floating]:
         """The residuals are the factors."""
         return residuals
+
+    def feature_weights(self, weights: NDArray[np.floating]) -> NDArray[np.floating]:
+        """The documents summed up by their factors."""
+        return np.asarray(self._rows.T @ weights)
 
     def squared_norm(
         self, weights: NDArray[np.floating], predicted: NDArray[np.floating]

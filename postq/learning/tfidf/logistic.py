@@ -43,24 +43,27 @@ def solve(
     *,
     regularisation: float,
     class_weight: Literal["balanced"] | None,
+    included: NDArray[np.bool_] | None = None,
     start: Solution | None = None,
     tolerance: float = 1e-4,
     dtype: type[np.floating] = np.float32,
 ) -> Solution:
     """Fit every column of `truth` (docs, labels).
 
-    A label that all documents carry, or none, has no finite optimum: it gets zero weights and a smoothed
-    logit of its share. `tolerance` bounds the gradient's norm relative to that at zero weights.
+    `included` (docs,) leaves documents out, as if they were not there. A label that all documents carry, or
+    none, has no finite optimum: it gets zero weights and a smoothed logit of its share. `tolerance` bounds
+    the gradient's norm relative to that at zero weights.
     """
-    documents, labels = truth.shape
-    weights = np.zeros((design.coordinates, labels), dtype)
-    intercepts = constant_intercepts(truth)
+    included = np.ones(len(truth), np.bool_) if included is None else included
+    weights = np.zeros((design.coordinates, truth.shape[1]), dtype)
+    intercepts = constant_intercepts(truth[included])
     unconverged: list[int] = []
-    counts = truth.sum(axis=0)
-    open_labels = np.flatnonzero((counts > 0) & (counts < documents))
+    counts = truth[included].sum(axis=0)
+    open_labels = np.flatnonzero((counts > 0) & (counts < included.sum()))
     for first in range(0, len(open_labels), LABEL_BLOCK):
         block = open_labels[first : first + LABEL_BLOCK]
-        problem = _Problem(design, truth[:, block], regularisation, class_weight, dtype)
+        costs = regularisation * _class_weights(truth[:, block], included, class_weight=class_weight)
+        problem = _Problem(design, truth[:, block], costs, dtype)
         if start is not None:
             problem.start_from(start.weights[:, block], start.intercepts[block])
         open_after = problem.solve(tolerance)
@@ -75,6 +78,18 @@ def constant_intercepts(truth: NDArray[np.bool_]) -> NDArray[np.float64]:
     return np.asarray(np.log(share / (1 - share)), np.float64)
 
 
+def _class_weights(
+    truth: NDArray[np.bool_], included: NDArray[np.bool_], *, class_weight: Literal["balanced"] | None
+) -> NDArray[np.float64]:
+    """(docs, labels) weight of each document: 1, or so that both classes weigh the same; 0 if left out."""
+    if class_weight is None:
+        return np.repeat(included[:, None].astype(np.float64), truth.shape[1], axis=1)
+    documents = int(included.sum())
+    positives = truth[included].sum(axis=0)
+    weights = np.where(truth, documents / (2 * positives), documents / (2 * (documents - positives)))
+    return np.asarray(weights * included[:, None])
+
+
 class _Problem:
     """Newton iteration on one block of labels; columns that converged are left out of later products."""
 
@@ -82,20 +97,14 @@ class _Problem:
         self,
         design: Design,
         truth: NDArray[np.bool_],
-        regularisation: float,
-        class_weight: Literal["balanced"] | None,
+        costs: NDArray[np.float64],
         dtype: type[np.floating],
     ) -> None:
-        documents, labels = truth.shape
         self.design = design
         self.signs = np.where(truth, 1, -1).astype(dtype)
-        positives = truth.sum(axis=0)
-        balanced = class_weight == "balanced"
-        positive = documents / (2 * positives) if balanced else np.ones(labels)
-        negative = documents / (2 * (documents - positives)) if balanced else np.ones(labels)
-        self.costs = (regularisation * np.where(truth, positive, negative)).astype(dtype)
-        self.weights: Floats = np.zeros((design.coordinates, labels), dtype)
-        self.intercepts = np.zeros(labels, np.float64)
+        self.costs = costs.astype(dtype)
+        self.weights: Floats = np.zeros((design.coordinates, truth.shape[1]), dtype)
+        self.intercepts = np.zeros(truth.shape[1], np.float64)
         self.reference = self._gradient_norm_at_zero()
 
     def _gradient_norm_at_zero(self) -> NDArray[np.float64]:

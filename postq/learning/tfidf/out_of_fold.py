@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 from scipy.special import expit
 
 from postq.learning.metrics.ranking import mean_average_precision
-from postq.learning.tfidf.gram import GRAM_DOCUMENTS, Design, GramDesign, SparseDesign, gram_matrix
+from postq.learning.tfidf.gram import GRAM_DOCUMENTS, Design, GramDesign, SparseDesign
 from postq.learning.tfidf.logistic import Solution, solve
 
 TOLERANCE = 1e-3
@@ -35,49 +35,33 @@ class Fitter:
     def __init__(
         self, rows: csr_array, truth: NDArray[np.bool_], *, class_weight: Literal["balanced"] | None
     ) -> None:
-        self._rows = rows
+        small = rows.shape[0] <= GRAM_DOCUMENTS
+        self._design: Design = GramDesign(rows) if small else SparseDesign(rows)
         self._truth = truth
         self._class_weight = class_weight
-        self._gram = gram_matrix(rows) if rows.shape[0] <= GRAM_DOCUMENTS else None
 
-    def fit(self, documents: NDArray[np.int64], *, regularisation: float, start: Solution | None) -> Solution:
-        """Weights in the coordinates of `design`."""
+    def fit(
+        self, *, regularisation: float, included: NDArray[np.bool_] | None, start: Solution | None
+    ) -> Solution:
+        """Weights in the coordinates of the design, from the `included` documents (None: all)."""
         return solve(
-            self._design(documents),
-            self._truth[documents],
+            self._design,
+            self._truth,
             regularisation=regularisation,
             class_weight=self._class_weight,
+            included=included,
             start=start,
             tolerance=TOLERANCE,
         )
 
-    def score(
-        self, solution: Solution, *, fitted: NDArray[np.int64], others: NDArray[np.int64]
-    ) -> NDArray[np.float32]:
-        """(others, labels) probabilities by a fit on `fitted`."""
-        if self._gram is not None:
-            linear = self._gram[np.ix_(others, fitted)] @ solution.weights
-        else:
-            linear = self._rows[others] @ solution.weights
+    def score(self, solution: Solution) -> NDArray[np.float32]:
+        """(docs, labels) probabilities of all documents, included in the fit or not."""
+        linear = self._design.predict(solution.weights)
         return np.asarray(expit(linear + solution.intercepts), np.float32)
 
-    def start_for(self, solution: Solution, documents: NDArray[np.int64]) -> Solution:
-        """Where a fit on `documents` may begin, given the fit on all: it is never far away."""
-        if self._gram is None:
-            return solution
-        return Solution(weights=solution.weights[documents], intercepts=solution.intercepts)
-
     def coefficients(self, solution: Solution) -> NDArray[np.float32]:
-        """(features, labels) of a fit on all documents."""
-        weights = solution.weights
-        return np.asarray(self._rows.T @ weights if self._gram is not None else weights, np.float32)
-
-    def _design(self, documents: NDArray[np.int64]) -> Design:
-        if self._gram is None:
-            return SparseDesign(self._rows[documents])
-        if len(documents) == len(self._gram):
-            return GramDesign(self._gram)
-        return GramDesign(self._gram[np.ix_(documents, documents)])
+        """(features, labels) of a fit."""
+        return np.asarray(self._design.feature_weights(solution.weights), np.float32)
 
 
 def judge_candidates(
@@ -88,25 +72,26 @@ def judge_candidates(
     regularisation: Sequence[float],
     look_up: Callable[[], None],
 ) -> Iterator[Candidate]:
-    """Every C in ascending order: the fit on all documents, and from there the folds' fits.
+    """Every C in ascending order, each fit starting from its own solution for the C before.
 
-    Starting points change how soon a fit converges, not where: held-out documents leave no trace beyond
-    the solver's tolerance. `look_up` is called before every fit, to tell progress and to stop.
+    So no fit ever touched a document it scores as held out. `look_up` is called before every fit, to tell
+    progress and to stop.
     """
-    whole: Solution | None = None
-    for value in sorted(regularisation):
+    starts: dict[int | None, Solution] = {}
+
+    def fit(value: float, held_out: int | None) -> Solution:
         look_up()
-        whole = fitter.fit(np.arange(len(truth)), regularisation=value, start=whole)
+        included = None if held_out is None else fold != held_out
+        starts[held_out] = fitter.fit(regularisation=value, included=included, start=starts.get(held_out))
+        return starts[held_out]
+
+    for value in sorted(regularisation):
         scores = np.zeros(truth.shape, np.float32)
         for held_out in np.unique(fold).tolist():
-            look_up()
-            fitted, others = np.flatnonzero(fold != held_out), np.flatnonzero(fold == held_out)
-            start = fitter.start_for(whole, fitted)
-            solution = fitter.fit(fitted, regularisation=value, start=start)
-            scores[others] = fitter.score(solution, fitted=fitted, others=others)
+            scores[fold == held_out] = fitter.score(fit(value, held_out))[fold == held_out]
         yield Candidate(
             regularisation=value,
             mean_average_precision=mean_average_precision(truth, scores) or 0.0,
             scores=scores,
-            solution=whole,
+            solution=fit(value, None),
         )

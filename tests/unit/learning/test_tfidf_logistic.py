@@ -30,7 +30,7 @@ def test_coefficients_equal_a_converged_scikit_learn(
     regularisation: float, class_weight: str | None, form: str
 ) -> None:
     rows, truth = problem()
-    design = SparseDesign(rows) if form == "sparse" else GramDesign(gram_matrix(rows))
+    design = SparseDesign(rows) if form == "sparse" else GramDesign(rows)
     found = solve(
         design,
         truth,
@@ -54,9 +54,7 @@ def test_float32_probabilities_stay_within_a_thousandth_of_float64_ones() -> Non
     exact = _probabilities(rows, solve(SparseDesign(rows), truth, regularisation=16.0, class_weight=None,
                                        tolerance=1e-9, dtype=np.float64))  # fmt: skip
     single = csr_array(rows.astype(np.float32))
-    fast = solve(
-        GramDesign(gram_matrix(single)), truth, regularisation=16.0, class_weight=None, tolerance=1e-4
-    )
+    fast = solve(GramDesign(single), truth, regularisation=16.0, class_weight=None, tolerance=1e-4)
     mapped = Solution(weights=single.T @ fast.weights, intercepts=fast.intercepts)
     assert np.abs(exact - _probabilities(single, mapped)).max() < 1e-3
 
@@ -68,6 +66,18 @@ def test_a_warm_start_ends_where_a_cold_one_does() -> None:
     warm = solve(SparseDesign(rows), truth, start=first, **options)  # type: ignore[arg-type]
     cold = solve(SparseDesign(rows), truth, **options)  # type: ignore[arg-type]
     assert np.allclose(warm.weights, cold.weights, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", [SparseDesign, GramDesign])
+def test_a_document_left_out_is_as_good_as_absent(form: type[SparseDesign] | type[GramDesign]) -> None:
+    rows, truth = problem(seed=8)
+    kept = np.arange(len(truth)) % 5 != 0
+    options = {"regularisation": 4.0, "class_weight": "balanced", "tolerance": 1e-9, "dtype": np.float64}
+    masked, alone = form(rows), form(rows[np.flatnonzero(kept)])
+    one = solve(masked, truth, included=kept, **options)  # type: ignore[arg-type]
+    two = solve(alone, truth[kept], **options)  # type: ignore[arg-type]
+    assert np.allclose(masked.feature_weights(one.weights), alone.feature_weights(two.weights), atol=1e-6)
+    assert np.allclose(one.intercepts, two.intercepts, atol=1e-6)
 
 
 def test_labels_on_all_documents_or_none_get_constant_scores_and_do_not_disturb_the_rest() -> None:
