@@ -23,7 +23,7 @@ from postq.reports.estimate import estimate
 from postq.reports.label_rows import label_rows
 from postq.reports.sentences import baseline_sentence, headline, verdict
 from postq.reports.stored import BASELINE, StoredBundle
-from postq.reports.subject import Subject
+from postq.reports.subject import Note, Subject
 
 SPLITS = ("test", "validation")
 NO_SCORES = (
@@ -82,7 +82,7 @@ def build_report(subject: Subject, stored: StoredBundle, *, labels: Sequence[str
         ),
         lengths=tuple(map(_length, facts["by_length"])),
         findings=tuple(_findings(subject, metrics)),
-        notes=tuple(f"{note.event}: {note.message}" for note in subject.notes if note.severity == "info"),
+        notes=tuple(f"{note.event}: {note.message}" for note in subject.notes if not _is_finding(note)),
         data_facts=fact_rows.data_facts(subject, stored, facts),
         configuration=fact_rows.configuration(stored),
         versions=fact_rows.versions(stored),
@@ -240,6 +240,11 @@ def _findings(subject: Subject, metrics: Mapping[str, Any]) -> Iterator[Finding]
             event=note.event.removeprefix("detector.").upper(), severity=note.severity, message=note.message
         )
         for note in subject.notes
-        if note.severity != "info" or note.event.startswith("detector.")
+        if _is_finding(note)
     ]
     yield from {(one.event, one.message): one for one in reversed(told)}.values()
+
+
+def _is_finding(note: Note) -> bool:
+    """Detectors say so by their name or by a severity above a mere note's."""
+    return note.severity != "info" or note.event.startswith("detector.")

@@ -18,6 +18,7 @@ from postq.reports.estimate import Estimate, decimal, estimate
 
 TEMPLATES = Path(__file__).parent / "templates"
 SHOWN_LABELS = 60
+REACHES = (0.05, 0.1, 0.2, 0.5)
 SECTIONS = (
     ("comparison", "Comparison"),
     ("tracks", "Tracks"),
@@ -121,14 +122,15 @@ def _share(value: float | None) -> str:
 
 
 def _reach(rows: Sequence[LabelDifference]) -> float:
-    """How far the bars of a table must reach to either side: the next step that holds every interval."""
+    """How far the bars of a table reach to either side: a step that holds most intervals; the rest are cut.
+
+    The interval of a label on two documents spans everything and would flatten all others.
+    """
     bounds = [
-        abs(bound)
-        for row in rows
-        for bound in (row.difference.value, row.difference.low, row.difference.high)
-        if bound is not None
+        abs(bound) for row in rows for bound in (row.difference.low, row.difference.high) if bound is not None
     ]
-    return next((step for step in (0.05, 0.1, 0.2, 0.5) if max(bounds, default=0.0) <= step), 1.0)
+    most = sorted(bounds)[int(0.75 * (len(bounds) - 1))] if bounds else 0.0
+    return next((step for step in REACHES if most <= step), 1.0)
 
 
 def _clip(value: float) -> str:

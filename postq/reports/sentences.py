@@ -10,7 +10,7 @@ from postq.reports.estimate import Estimate, estimate
 def headline(
     name: str, facts: Mapping[str, Any], *, on: str, documents: int, near_duplicates: int, leaked: bool
 ) -> str:
-    """`facts` are those of the default cut on all documents; `near_duplicates` have a twin it learned from."""
+    """`facts` are those of the default cut on all documents; `near_duplicates` have a twin it has seen."""
     micro = estimate(facts["micro_f1"], facts.get("micro_f1_interval"))
     macro = estimate(facts["macro_f1"], facts.get("macro_f1_interval"))
     twins = (

@@ -11,7 +11,7 @@ def standings_chart(standings: Sequence[Standing], *, name: str) -> Chart:
     """Micro- and macro-F1 differences; an interval that touches the dashed line is no win."""
     others = [one for one in standings if one.micro_difference is not None]
     with house_style():
-        figure, axes = new_figure(size=(6.4, 1.3 + 0.62 * len(others)))
+        figure, axes = new_figure(size=(4.7, 1.3 + 0.62 * len(others)))
         for shift, colour, label, attribute in (
             (-0.13, FIRST, "micro-F1", "micro_difference"),
             (0.13, SECOND, "macro-F1", "macro_difference"),
