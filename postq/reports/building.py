@@ -26,6 +26,7 @@ from postq.reports.stored import BASELINE, StoredBundle
 from postq.reports.subject import Note, Subject
 
 SPLITS = ("test", "validation")
+KINDS: Mapping[str, str] = {"tfidf": "TF-IDF", "encoder": "Encoder"}
 NO_SCORES = (
     "The bundle keeps no scores of these documents, so there are no curves and no intervals per label."
 )
@@ -136,7 +137,8 @@ def _watermark(subject: Subject) -> str:
 
 
 def _subtitle(subject: Subject, stored: StoredBundle) -> str:
-    what = f"{'TF-IDF' if stored.bundle.kind == 'tfidf' else 'Encoder'} bundle {subject.bundle_id}"
+    kind = KINDS.get(stored.bundle.kind, str(stored.bundle.kind).capitalize())
+    what = f"{kind} bundle {subject.bundle_id}"
     names = "".join(f" · @{alias}" for alias in subject.aliases)
     if subject.evaluation is None:
         return f"{what}{names} · trained on {stored.bundle.manifest.corpus}"

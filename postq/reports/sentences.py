@@ -72,6 +72,8 @@ def baseline_sentence(metrics: Mapping[str, Any], *, kind: str, on: str) -> str:
     baseline = metrics.get("baseline")
     if kind == "tfidf":
         return "This is a TF-IDF model, the baseline itself; no second model was trained beside it."
+    if not baseline and kind != "encoder":
+        return "No baseline was trained beside this bundle."
     if not baseline:
         return (
             "No baseline was trained beside this encoder (--no-baseline): nothing says what TF-IDF would do."
