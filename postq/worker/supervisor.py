@@ -88,6 +88,7 @@ class Supervisor:
         elif isinstance(ending, Stopped):
             reason = "worker drains" if self._draining() else "asked to stop"
             self._insist(lambda session: self._release(session, lease, reason))
+            self._nudge_others()
         elif isinstance(ending, Failed):
             self._fail(lease, ending)
 
