@@ -13,15 +13,17 @@ def headline(
     """`facts` are those of the default cut on all documents; `near_duplicates` have a twin it has seen."""
     micro = estimate(facts["micro_f1"], facts.get("micro_f1_interval"))
     macro = estimate(facts["macro_f1"], facts.get("macro_f1_interval"))
-    twins = (
-        f" {near_duplicates:,} of these documents are near-duplicates of ones it was trained or tuned on."
-        if near_duplicates
-        else ""
-    )
+    twins = f" {_twins(near_duplicates)}" if near_duplicates else ""
     return (
         f"On {documents:,} {_place(on, leaked=leaked)}, {name} reaches micro-F1 {_with_interval(micro)} and "
         f"macro-F1 {_with_interval(macro)} at its default thresholds.{twins}"
     )
+
+
+def _twins(number: int) -> str:
+    if number == 1:
+        return "One of these documents is a near-duplicate of one it was trained or tuned on."
+    return f"{number:,} of these documents are near-duplicates of ones it was trained or tuned on."
 
 
 def _with_interval(figure: Estimate) -> str:

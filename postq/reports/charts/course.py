@@ -91,7 +91,11 @@ def _candidates(course: Course, *, name: str) -> Chart:
         axes.minorticks_off()
         if course.chosen is not None:
             _mark_chosen(axes, course.chosen, course.candidates[course.chosen])
-        axes.margins(x=0.12, y=0.3)
+        axes.margins(x=0.12)
+        middle = (min(found) + max(found)) / 2
+        reach = max(0.8 * (max(found) - min(found)), 0.01)
+        axes.set_ylim(middle - reach, middle + reach)
+        axes.ticklabel_format(axis="y", useOffset=False)
         axes.set_xlabel("regularisation C of scikit-learn")
         axes.set_ylabel("mAP out of fold")
         told = ", ".join(f"C {value:g} {decimal(one)}" for value, one in course.candidates.items())

@@ -7,6 +7,9 @@ from postq.reports.charts.style import FIRST, INK, ON_FILL, finish, house_style,
 from postq.reports.content import LengthRow
 from postq.reports.estimate import decimal
 
+FEWEST_PLACES = 3
+"""Room for this many bars, so that one alone is no wall."""
+
 
 def length_chart(rows: Sequence[LengthRow], *, name: str) -> Chart:
     """One bar a range of word counts, with its micro-F1 and how many documents it stands for."""
@@ -27,7 +30,7 @@ def length_chart(rows: Sequence[LengthRow], *, name: str) -> Chart:
                 fontsize=9,
             )
         axes.set_yticks(list(places), [row.name for row in rows])
-        axes.invert_yaxis()
+        axes.set_ylim(max(len(rows), FEWEST_PLACES) - 0.5, -0.5)
         axes.set(xlim=(0, 1), xlabel="micro-F1", ylabel="words")
         axes.grid(visible=False, axis="y")
         told = "; ".join(f"{row.name} words {decimal(row.micro_f1)}" for row in rows)

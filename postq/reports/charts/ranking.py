@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from postq.reports.charts.chart import Chart
-from postq.reports.charts.style import INK, MUTED, SERIES, finish, house_style, new_figure, shorten
+from postq.reports.charts.style import INK, MUTED, SERIES, finish, house_style, new_figure, plain, shorten
 from postq.reports.content import Curve
 
 
@@ -18,7 +18,7 @@ def precision_recall_chart(curves: Sequence[Curve], *, name: str) -> Chart:
             axes.plot(curve.x, curve.y, color=colour, linewidth=width, linestyle=line, label=label)
         axes.set(xlim=(0, 1.005), ylim=(0, 1.03), xlabel="recall", ylabel="precision")
         figure.legend(loc="outside lower center", ncols=1, handlelength=1.6, labelspacing=0.25)
-        told = "; ".join(f"{curve.name} {curve.note}" for curve in curves)
+        told = "; ".join(f"{plain(curve.name)} {curve.note}" for curve in curves)
         return finish(figure, name=name, title="Precision against recall", description=f"Curves of {told}.")
 
 
@@ -27,4 +27,5 @@ def _look(at: int, pooled: int) -> tuple[str, float, str]:
         return INK, 2.4, "-"
     if at < pooled:
         return MUTED, 1.8, "--"
-    return SERIES[(at - pooled) % len(SERIES)], 1.4, "-"
+    turn, colour = divmod(at - pooled, len(SERIES))
+    return SERIES[colour], 1.4, "-" if turn % 2 == 0 else "-."

@@ -108,7 +108,12 @@ def _variable(match: re.Match[str]) -> str:
     return f"{match[1]}var({named}, {match[2]})" if named else match[0]
 
 
+def plain(text: str) -> str:
+    """A label name on one line, without control characters and without marks that turn the text around."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
 def shorten(text: str, *, most: int = 34) -> str:
-    """A label name that fits a legend, on one line and without control characters."""
-    flat = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    """The same, short enough for a legend."""
+    flat = plain(text)
     return flat if len(flat) <= most else f"{flat[: most - 1]}…"

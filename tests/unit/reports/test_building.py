@@ -137,7 +137,7 @@ def test_a_test_document_with_a_twin_in_training_is_told_in_the_headline(
         for entry in stored.split
     )
     report = build_report(subject_of(tfidf_folder), replace(stored, split=split))
-    assert "1 of these documents are near-duplicates" in report.headline
+    assert "One of these documents is a near-duplicate" in report.headline
 
 
 def test_how_often_the_test_split_was_looked_at_is_told(tfidf_folder: Path, report_of: ReportOf) -> None:

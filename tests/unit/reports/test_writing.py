@@ -1,11 +1,11 @@
 """A page is written whole or not at all, and drawing is an extra."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from postq.errors import ExtraMissing, StorageUnavailable
-from postq.reports import extra
 from postq.reports.extra import require_drawing
 from postq.reports.writing import write_page
 
@@ -43,7 +43,7 @@ def test_a_disk_that_fails_half_way_leaves_the_old_page(
 
 
 def test_without_the_extra_the_hint_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extra, "find_spec", lambda name: None if name == "matplotlib" else object())
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ExtraMissing, match="matplotlib") as caught:
         require_drawing()
     assert "postq[reports]" in caught.value.hint
