@@ -11,6 +11,7 @@ from postq.cli.command import ON_DATABASE, command, group
 from postq.cli.invocation import invocation_of
 from postq.cli.listing import Column, Listing
 from postq.cli.terminal import say, show, show_json
+from postq.cli.tiers import tiers
 from postq.cli.wording import size
 
 if TYPE_CHECKING:
@@ -209,6 +210,7 @@ app = group(
     "Trained models: look at them, name them; make backbones.",
     list_all,
     show_one,
+    tiers,
     alias,
     convert,
     tiny_backbone,

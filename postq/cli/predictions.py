@@ -10,6 +10,7 @@ from postq.cli import options
 from postq.cli.command import ON_DATABASE, command, group
 from postq.cli.invocation import Invocation, invocation_of
 from postq.cli.listing import Column, Listing
+from postq.cli.review import review
 from postq.cli.terminal import note, say
 from postq.cli.wording import count
 from postq.errors import BadInput
@@ -257,4 +258,4 @@ def _form_of(file: str) -> Form:
     )
 
 
-app = group("What was predicted: look at it and export it.", show_some, export)
+app = group("What was predicted: look at it, review it, export it.", show_some, review, export)

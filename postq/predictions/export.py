@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -40,12 +41,22 @@ def export_predictions(
     With `all_scores` every label's score is written, not only those at or over threshold.
     Raises StorageUnavailable when the folder is missing, read-only or full; nothing half-written stays.
     """
+    with replaced_when_complete(target) as stream:
+        return write_stream(found, stream, form=form, all_scores=all_scores)
+
+
+@contextmanager
+def replaced_when_complete(target: Path) -> Iterator[IO[bytes]]:
+    """A binary stream whose content takes `target`'s place once the block has ended well.
+
+    Raises StorageUnavailable when the folder is missing, read-only or full; nothing half-written stays.
+    """
     try:
         descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         temporary = Path(name)
         try:
             with os.fdopen(descriptor, "wb") as stream:
-                count = write_stream(found, stream, form=form, all_scores=all_scores)
+                yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
             temporary.replace(target)
@@ -56,7 +67,6 @@ def export_predictions(
             f"{target} cannot be written: {exc.strerror or exc}.",
             hint="Name a file in a folder that exists, has room and may be written.",
         ) from exc
-    return count
 
 
 def write_stream(

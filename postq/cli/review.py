@@ -1,0 +1,163 @@
+"""`postq predictions review`: the documents of a job that most need a person."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from postq.cli import options
+from postq.cli.command import ON_DATABASE, command
+from postq.cli.invocation import Invocation, invocation_of
+from postq.cli.listing import Column, Listing
+from postq.cli.terminal import note, say
+from postq.cli.tiers import Levels, parse_levels
+from postq.cli.wording import count
+from postq.errors import BadInput, Conflict, NotFound
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from postq.learning.review import Judge
+    from postq.learning.tiers import TierLevels
+    from postq.models import BundleRow
+    from postq.models import Job as JobRow
+    from postq.predictions.review import ReviewItem
+
+FORMS: dict[str, Literal["jsonl", "csv"]] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
+
+LISTING: "Listing[ReviewItem]" = Listing(
+    name="predictions review",
+    empty="No document gives a reason for a person's look.",
+    columns=(
+        Column(
+            key="rank",
+            meaning="from 1, the document that needs a person most",
+            value=lambda i: i.rank,
+            heading="Rank",
+            right=True,
+        ),
+        Column(
+            key="document",
+            meaning="document id",
+            value=lambda i: i.document_id,
+            heading="Document",
+            flexible=True,
+        ),
+        Column(key="row", meaning="row in the corpus version, from 0", value=lambda i: i.row),
+        Column(
+            key="need",
+            meaning="weights of all its reasons together",
+            value=lambda i: i.need,
+            heading="Need",
+            cell=lambda i: f"{i.need:.2f}",
+            right=True,
+        ),
+        Column(
+            key="reasons",
+            meaning="kind, weight and sentence of each reason, weightiest first",
+            value=lambda i: [
+                {"kind": each.kind, "weight": round(each.weight, 4), "reason": each.sentence}
+                for each in i.reasons
+            ],
+            heading="Why",
+            cell=lambda i: "\n".join(each.sentence for each in i.reasons),
+            flexible=True,
+        ),
+        Column(
+            key="labels",
+            meaning="predicted labels with their scores, highest first",
+            value=lambda i: [{"label": label, "score": score} for label, score in i.labels],
+        ),
+    ),
+)
+
+
+@command(
+    "review",
+    examples=(
+        "postq predictions review --job 7",
+        "postq predictions review --job 7 --limit 500 --output review.csv",
+    ),
+    exits=(3, 4, 5, 8, *ON_DATABASE),
+)
+def review(
+    ctx: typer.Context,
+    *,
+    job: Annotated[int, typer.Option(metavar="JOB", min=1, help="A classification.", show_default=False)],
+    limit: Annotated[int, typer.Option(metavar="N", min=1, max=1_000_000, help="Most documents.")] = 20,
+    levels: Levels = "0.63,0.93",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write .jsonl or .csv, replaced only when complete.",
+            show_default=False,
+        ),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Rank the documents that most need a person, with the reasons for each.
+
+    A score near its threshold, a predicted label of tier review or manual (see `postq bundles tiers`), no
+    predicted label at all, or text the model did not read. Computed from stored scores, without a device.
+    """
+    form = _form(output)
+    invocation = invocation_of(ctx)
+    wanted = parse_levels(levels)
+    items = _queue(invocation, job, wanted, limit=limit)
+    if output is not None:
+        from postq.predictions.review import write_queue
+
+        assert form is not None
+        write_queue(items, output, form=form)
+        say(f"Wrote {count(len(items), 'document')} to {output}.")
+        return
+    LISTING.show(items, json=json)
+    if len(items) == limit and not json:
+        note(f"these are the first {limit}; --limit shows more, --output writes them to a file.")
+
+
+def _queue(invocation: Invocation, job_id: int, levels: "TierLevels", *, limit: int) -> "list[ReviewItem]":
+    from postq.predictions.review import review_queue
+
+    with invocation.database.reading() as session:
+        job, row = _job_and_bundle(session, job_id)
+        judge = _judge(row, levels, home=invocation.settings.home)
+        return review_queue(session, job_id=job_id, corpus_id=job.corpus_id, judge=judge, limit=limit)
+
+
+def _job_and_bundle(session: "Session", job_id: int) -> "tuple[JobRow, BundleRow]":
+    from postq.contracts.specs import JobKind
+    from postq.models import BundleRow, Job
+
+    job = session.get(Job, job_id)
+    if job is None:
+        raise NotFound(f"There is no job {job_id}.", hint="See all jobs with: postq status.")
+    if job.kind is JobKind.TRAIN:
+        raise BadInput(f"Job {job_id} is a training and predicts nothing.", hint="Name a classification.")
+    if job.bundle_id is None:
+        raise Conflict(f"Job {job_id} has not begun: {job.reason}.", hint=f"See: postq status {job_id}.")
+    return job, session.get_one(BundleRow, job.bundle_id)
+
+
+def _judge(row: "BundleRow", levels: "TierLevels", *, home: Path) -> "Judge":
+    from postq.learning.bundle import open_bundle
+    from postq.learning.rejudging import read_metrics
+    from postq.learning.review import Judge
+    from postq.learning.tiers import label_tiers
+
+    bundle = open_bundle(home / row.path, expected_digest=row.digest)
+    tiers = [each.tier for each in label_tiers(read_metrics(bundle), levels=levels)]
+    return Judge(labels=bundle.labels, thresholds=bundle.thresholds.values, tiers=tiers)
+
+
+def _form(output: Path | None) -> Literal["jsonl", "csv"] | None:
+    if output is None:
+        return None
+    if output.suffix.lower() not in FORMS:
+        raise BadInput(
+            f"The format of '{output}' cannot be told from its suffix.", hint="Name it .jsonl or .csv."
+        )
+    return FORMS[output.suffix.lower()]
