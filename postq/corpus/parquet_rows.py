@@ -18,7 +18,12 @@ from postq.errors import CorpusUnreadable
 
 BATCH_BYTES = 8 * 1024 * 1024
 MAX_BATCH_ROWS = 512
+FEW_ROWS = 8
+REPEATED_BYTES = 32 * 1024 * 1024
 READ_BUFFER_BYTES = 1024 * 1024
+BOMB_BYTES = 8 * 1024 * 1024
+BOMB_RATIO = 500
+"""Real text shrinks to a third or a tenth; what shrinks five-hundredfold was made to fill a memory."""
 
 
 def read_parquet(
@@ -27,6 +32,7 @@ def read_parquet(
     """Read rows in order; row numbers start at 1. Raises CorpusUnreadable for anything but sound Parquet."""
     with open_stored(location) as raw:
         file = _open(raw, location)
+        _refuse_bomb(file.metadata, location)
         names = file.schema_arrow.names
         require_columns(names, columns=columns, source=location.name)
         wanted = [name for name in (columns.id, columns.text, columns.labels, columns.split) if name in names]
@@ -49,11 +55,26 @@ def _open(raw: Any, location: Location) -> Any:
         raise _unsound(location, exc) from exc
 
 
+def _refuse_bomb(metadata: Any, location: Location) -> None:
+    """Raise CorpusUnreadable when a column claims to unpack to far more than text ever does."""
+    for group in range(metadata.num_row_groups):
+        for index in range(metadata.num_columns):
+            chunk = metadata.row_group(group).column(index)
+            unpacked, stored = chunk.total_uncompressed_size, max(1, chunk.total_compressed_size)
+            if unpacked > BOMB_BYTES and unpacked > BOMB_RATIO * stored:
+                raise CorpusUnreadable(
+                    f"'{location.name}' unpacks to {unpacked // stored:,} times its size, as no text does.",
+                    hint="Do not trust where the file came from; write it anew from its source if you do.",
+                )
+
+
 def _batches(file: Any, wanted: list[str], location: Location) -> Iterator[Any]:
     metadata = file.metadata
-    stored = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
-    per_row = max(1, stored // max(1, metadata.num_rows))
-    rows = max(1, min(MAX_BATCH_ROWS, BATCH_BYTES // per_row))
+    groups = [metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups)]
+    per_row = max(1, sum(groups) // max(1, metadata.num_rows))
+    # One entry of a dictionary, as long as its row group, may stand in every row; small batches bound that.
+    repeated = max(FEW_ROWS, REPEATED_BYTES // max([1, *groups]))
+    rows = max(1, min(MAX_BATCH_ROWS, repeated, BATCH_BYTES // per_row))
     try:
         yield from file.iter_batches(batch_size=rows, columns=wanted, use_threads=False)
     except (pa.ArrowException, OSError) as exc:
@@ -63,7 +84,8 @@ def _batches(file: Any, wanted: list[str], location: Location) -> Iterator[Any]:
 def _values(column: Any) -> list[Any]:
     """Python values; strings stay bytes for now, since Arrow does not check that they are UTF-8."""
     if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
+        entries = _values(column.dictionary)
+        return [None if index is None else entries[index] for index in column.indices.to_pylist()]
     kind = column.type
     if pa.types.is_string(kind):
         column = column.cast(pa.binary())
