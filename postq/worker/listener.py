@@ -34,6 +34,8 @@ class Listener:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._listen_forever, name="listener", daemon=True)
         self.gate = Gate()
+        self.restarts = 0
+        """How often a message no transport can take apart, or a refused login, ended a Celery worker."""
 
     def start(self) -> None:
         """Begin to listen, in a thread: Celery must never hold up or end the work."""
@@ -54,7 +56,8 @@ class Listener:
             except Exception:
                 _log.warning("Listening for nudges failed; it is begun anew.", exc_info=True)
             if not self._stopping.is_set():
-                self.gate.count("it broke the listener, which is begun anew")
+                self.restarts += 1
+                _log.warning("Listening broke off and is begun anew.", restarts=self.restarts)
                 self._stopping.wait(backoff.next_seconds())
 
     def _listen(self) -> None:

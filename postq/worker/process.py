@@ -103,7 +103,11 @@ class WorkerProcess:
         self._dispatcher.drain()
 
     def _say_goodbye(self) -> None:
-        _log.info("The worker ends.", worker=self._id, dropped_messages=self._listener.gate.dropped)
+        heard = {
+            "dropped_messages": self._listener.gate.dropped,
+            "listener_restarts": self._listener.restarts,
+        }
+        _log.info("The worker ends.", worker=self._id, **heard)
         for part in (self._listener, self._heartbeat, self._maintenance):
             part.stop()
         self._slot.retire()

@@ -188,4 +188,5 @@ def test_bytes_that_are_no_message_at_all_do_not_deafen_the_worker(
         return bool(ground.job(job_id).state == "failed")
 
     wait_until(nudged_until_done, 60, every=0.5, saying="the worker to hear again")
-    assert worker.alive()
+    assert worker.said("Listening broke off and is begun anew")
+    assert worker.drain() == 0
