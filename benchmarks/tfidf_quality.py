@@ -91,7 +91,8 @@ def main() -> None:
             "micro-F1/macro-F1 over the labels on two or more training documents; the corpora's own splits, "
             "fitted on train and validation, thresholds tuned on out-of-fold scores of those, test used once "
             "per row. `cross_fitted`: each document cut by thresholds that the other documents tuned. "
-            "Intervals: 95 % of 2,000 document bootstraps. `test_micro_all_truths` also counts truths outside the label list."
+            "Intervals: 95 % of 2,000 document bootstraps. `test_micro_all_truths` also counts truths "
+            "outside the label list."
         ),
         parameters={"recipe": recipe.model_dump(mode="json")},
     )

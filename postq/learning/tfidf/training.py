@@ -17,7 +17,7 @@ from postq.learning.labels import indicator_matrix
 from postq.learning.tfidf.features import inverse_document_frequency, tfidf_rows
 from postq.learning.tfidf.folds import assign_folds
 from postq.learning.tfidf.model import TfidfConfig, TfidfModel
-from postq.learning.tfidf.out_of_fold import Candidate, Fitter, judge_candidates
+from postq.learning.tfidf.out_of_fold import Fitter, OutOfFold, fits_needed, score_out_of_fold
 from postq.learning.tfidf.selection import Selection, merge_interned, select_features
 from postq.learning.tfidf.tokens import TokenStream, intern_tokens
 
@@ -33,7 +33,7 @@ class TrainedTfidf:
         model: TfidfModel,
         *,
         documents: Sequence[Document],
-        chosen: Candidate,
+        chosen: OutOfFold,
         facts: Mapping[str, Any],
     ) -> None:
         self.model = model
@@ -90,22 +90,20 @@ def train_tfidf(recipe: TfidfRecipe, data: TrainingData, *, hooks: Hooks) -> Tra
     rows = tfidf_rows(selection.stream, selection.vocabulary, idf=idf, sublinear_tf=recipe.sublinear_tf)
     look_up(hooks, "features", len(documents), len(documents))
     fitter = Fitter(rows, truth, class_weight=recipe.class_weight)
-    candidates = _judge(recipe, fitter, truth, _clusters(documents, data), hooks=hooks)
-    chosen = max(candidates, key=lambda one: one.mean_average_precision)
-    solution = chosen.solution
+    chosen = _out_of_fold(recipe, fitter, truth, _clusters(documents, data), hooks=hooks)
     model = TfidfModel(
         config=_config(recipe, selection, labels=len(data.labels), chosen=chosen),
         vocabulary=selection.vocabulary,
         idf=idf,
-        coefficients=fitter.coefficients(solution),
-        intercepts=solution.intercepts.astype(np.float32),
+        coefficients=fitter.coefficients(chosen.solution),
+        intercepts=chosen.solution.intercepts.astype(np.float32),
     )
     facts = {
         "features": model.config.features,
         "fitted_documents": len(documents),
         "regularisation": chosen.regularisation,
-        "candidates": {str(one.regularisation): one.mean_average_precision for one in candidates},
-        "unconverged_labels": [data.labels[at] for at in solution.unconverged],
+        "candidates": {str(value): precision for value, precision in chosen.precision.items()},
+        "unconverged_labels": [data.labels[at] for at in chosen.solution.unconverged],
     }
     return TrainedTfidf(model, documents=documents, chosen=chosen, facts=facts)
 
@@ -118,7 +116,7 @@ def _require_material(data: TrainingData) -> None:
         )
 
 
-def _config(recipe: TfidfRecipe, selection: Selection, *, labels: int, chosen: Candidate) -> TfidfConfig:
+def _config(recipe: TfidfRecipe, selection: Selection, *, labels: int, chosen: OutOfFold) -> TfidfConfig:
     return TfidfConfig(
         ngram_max=recipe.ngram_max,
         sublinear_tf=recipe.sublinear_tf,
@@ -168,14 +166,14 @@ def _clusters(documents: Sequence[Document], data: TrainingData) -> list[int]:
     return [known.get(document.document_id, -1 - at) for at, document in enumerate(documents)]
 
 
-def _judge(
+def _out_of_fold(
     recipe: TfidfRecipe,
     fitter: Fitter,
     truth: NDArray[np.bool_],
     clusters: Sequence[int],
     *,
     hooks: Hooks,
-) -> list[Candidate]:
+) -> OutOfFold:
     folds = min(recipe.folds, len(set(clusters)))
     if folds < 2:
         raise NotTrainable(
@@ -183,13 +181,11 @@ def _judge(
             hint="Add documents that differ.",
         )
     fold = assign_folds(truth, clusters, folds=folds, seed=recipe.seed)
-    fits, done = (folds + 1) * len(recipe.regularisation), count()
-    return list(
-        judge_candidates(
-            fitter,
-            truth,
-            fold,
-            regularisation=recipe.regularisation,
-            look_up=lambda: look_up(hooks, "fitting", next(done), fits),
-        )
+    fits, done = fits_needed(folds=folds, values=len(recipe.regularisation)), count()
+    return score_out_of_fold(
+        fitter,
+        truth,
+        fold,
+        regularisation=recipe.regularisation,
+        look_up=lambda: look_up(hooks, "fitting", next(done), fits),
     )
