@@ -118,7 +118,7 @@ def test_a_parquet_column_that_shrank_five_hundredfold_is_refused(tmp_path: Path
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux to measure peak memory")
 @pytest.mark.parametrize("kept_as_dictionary", [True, False])
 def test_a_parquet_text_that_every_row_repeats_takes_the_memory_of_a_few(
-    kept_as_dictionary: bool, tmp_path: Path, repository: Path
+    *, kept_as_dictionary: bool, tmp_path: Path, repository: Path
 ) -> None:
     # Given 60 rows of one text of 6 MB: 360 MB in all, kept once
     small = parquet(tmp_path / "small.parquet", pa.array([WORDS]))
