@@ -8,6 +8,7 @@ import typer
 
 from postq.cli import options
 from postq.cli.command import ON_DATABASE, command, group
+from postq.cli.ensemble import ensemble
 from postq.cli.invocation import invocation_of
 from postq.cli.listing import Column, Listing
 from postq.cli.terminal import say, show, show_json
@@ -46,7 +47,9 @@ LISTING: Listing[ListedBundle] = Listing(
             cell=lambda b: " ".join(f"@{name}" for name in b.aliases),
             style=lambda _: "cyan",
         ),
-        Column(key="kind", meaning="`tfidf` or `encoder`", value=lambda b: b.row.kind, heading="Kind"),
+        Column(
+            key="kind", meaning="`tfidf`, `encoder` or `ensemble`", value=lambda b: b.row.kind, heading="Kind"
+        ),
         Column(
             key="labels",
             meaning="how many labels it predicts",
@@ -212,6 +215,7 @@ app = group(
     show_one,
     tiers,
     alias,
+    ensemble,
     convert,
     tiny_backbone,
 )

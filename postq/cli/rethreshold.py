@@ -96,7 +96,7 @@ def _made(
         invocation.database.transaction() as session,
     ):
         now = database_now(session)
-        row = keep_bundle(session, new, home=home, parent=parent, now=now)
+        row = keep_bundle(session, new, home=home, parents=[parent], now=now)
         relabelled = None
         if source is not None:
             values = new.thresholds.values

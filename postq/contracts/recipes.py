@@ -106,4 +106,24 @@ class EncoderRecipe(Record):
     seed: int = 42
 
 
+EnsembleMethod = Literal["mean_logit", "and", "or"]
+
+
+class EnsembleRecipe(Record):
+    """Two bundles combined into one; made from stored scores, not trained."""
+
+    model: Literal["ensemble"] = "ensemble"
+    preset: str = "ensemble"
+    method: EnsembleMethod
+    text: TextView
+    """The view both members read."""
+    members: tuple[str, ...]
+    """Digests of the members, in order."""
+    thresholds: ThresholdMethod
+    seed: int = 42
+
+
 Recipe = Annotated[TfidfRecipe | EncoderRecipe, Field(discriminator="model")]
+"""How a training is done."""
+BundleRecipe = Annotated[TfidfRecipe | EncoderRecipe | EnsembleRecipe, Field(discriminator="model")]
+"""How a bundle came about."""

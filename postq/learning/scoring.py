@@ -1,4 +1,4 @@
-"""Scoring documents with a bundle: one protocol for TF-IDF and encoders, loaded lazily."""
+"""Scoring documents with a bundle: one protocol for TF-IDF, encoders and ensembles, loaded lazily."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
@@ -53,6 +53,12 @@ def load_scorer(
             from postq.learning.tfidf.scorer import TfidfScorer
 
             return TfidfScorer(bundle)
+        if bundle.kind == "ensemble":
+            from postq.learning.ensemble.scorer import EnsembleScorer
+
+            return EnsembleScorer(
+                bundle, device, max_tokens_per_batch=max_tokens_per_batch, batch_divisor=batch_divisor
+            )
         from postq.learning.encoder.scorer import EncoderScorer
 
         return EncoderScorer(

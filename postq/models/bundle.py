@@ -17,7 +17,7 @@ class BundleRow(SQLModel, table=True):
     id: int | None = Field(default=None, primary_key=True, sa_type=BigKey)
     name: str = Field(index=True)
     kind: str
-    """`tfidf` or `encoder`."""
+    """`tfidf`, `encoder` or `ensemble`."""
     digest: str = Field(unique=True)
     path: str
     """Bundle folder, relative to home."""

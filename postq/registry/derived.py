@@ -3,11 +3,12 @@
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -36,13 +37,13 @@ def drafted(home: Path, make: Callable[[Path], Bundle]) -> Iterator[Bundle]:
 
 
 def keep_bundle(
-    session: Session, bundle: Bundle, *, home: Path, parent: BundleRow, now: datetime
+    session: Session, bundle: Bundle, *, home: Path, parents: Sequence[BundleRow], now: datetime
 ) -> BundleRow:
     """Move the drafted bundle to its place and register it, in the caller's transaction.
 
     The move comes before the commit: a crash between the two leaves a whole folder that no row names. The
-    row names the parent's training, whose corpus evaluations compare with. Figures on the test split were
-    shown again, so the looks at it are the parent's and one more; the same bundle made again is the same row.
+    row names the first parent's training, whose corpus evaluations compare with. Figures on the test split
+    were shown again, so the looks at it are the parents' and one more. Made again, it is the same row.
     """
     known = session.scalars(sa.select(BundleRow).where(col(BundleRow.digest) == bundle.digest)).one_or_none()
     place = home / BUNDLES / bundle.digest
@@ -56,18 +57,18 @@ def keep_bundle(
         fingerprint=fingerprint(bundle),
         threshold_digest=threshold_digest(bundle.thresholds),
         labels=bundle.labels,
-        metrics=_summary(bundle, place, parent),
+        metrics=_summary(bundle, place, parents),
         size_bytes=sum(entry.bytes for entry in bundle.manifest.files),
-        job_id=parent.job_id,
+        job_id=parents[0].job_id,
         now=now,
     )
     if known is None:
         touched = sa.update(bundle_table).where(bundle_table.c.id == row.id)
-        session.execute(touched.values(test_touches=parent.test_touches + 1))
+        session.execute(touched.values(test_touches=max(parent.test_touches for parent in parents) + 1))
     return row
 
 
-def _summary(bundle: Bundle, place: Path, parent: BundleRow) -> dict[str, object]:
+def _summary(bundle: Bundle, place: Path, parents: Sequence[BundleRow]) -> dict[str, object]:
     metrics = read_metrics(replace(bundle, path=place))
     return {
         "digest": bundle.digest,
@@ -78,8 +79,16 @@ def _summary(bundle: Bundle, place: Path, parent: BundleRow) -> dict[str, object
         "comparison": metrics["comparison"],
         "against_baseline": metrics["against_baseline"],
         "detections": [found["event"] for found in metrics["detections"]],
-        "parent": {"bundle": parent.id, **metrics["parent"]},
+        **_origin(metrics, parents),
     }
+
+
+def _origin(metrics: Mapping[str, Any], parents: Sequence[BundleRow]) -> dict[str, object]:
+    """What the bundle was made from, with the numbers it has here."""
+    if "parent" in metrics:
+        return {"parent": {"bundle": parents[0].id, **metrics["parent"]}}
+    numbered = zip(metrics["members"], parents, strict=False)
+    return {"members": [{"bundle": parent.id, **member} for member, parent in numbered]}
 
 
 def _move(source: Path, place: Path) -> None:

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from postq.contracts.recipes import EncoderRecipe, TfidfRecipe
+from postq.contracts.recipes import BundleRecipe
 from postq.learning.bundle.manifest import BundleKind, Manifest
 from postq.learning.thresholds.threshold_set import ThresholdSet, threshold_digest
 
@@ -28,8 +28,8 @@ class Bundle:
     manifest: Manifest
 
     @property
-    def recipe(self) -> TfidfRecipe | EncoderRecipe:
-        """How the model was trained."""
+    def recipe(self) -> BundleRecipe:
+        """How the model was trained or made."""
         return self.manifest.recipe
 
     @property

@@ -5,13 +5,13 @@ from typing import Any
 
 import yaml
 
-from postq.contracts.recipes import EncoderRecipe, TfidfRecipe
+from postq.contracts.recipes import BundleRecipe, EncoderRecipe
 
 
 def model_card(
     *,
     name: str,
-    recipe: TfidfRecipe | EncoderRecipe,
+    recipe: BundleRecipe,
     labels: tuple[str, ...],
     corpus: str,
     metrics: Mapping[str, Any],
@@ -21,7 +21,7 @@ def model_card(
     return f"---\n{front}---\n\n" + "\n".join(_body(name, recipe, labels, corpus, metrics)) + "\n"
 
 
-def _front_matter(recipe: TfidfRecipe | EncoderRecipe) -> dict[str, Any]:
+def _front_matter(recipe: BundleRecipe) -> dict[str, Any]:
     library = "transformers" if isinstance(recipe, EncoderRecipe) else "postq"
     front: dict[str, Any] = {
         "library_name": library,
@@ -37,7 +37,7 @@ def _front_matter(recipe: TfidfRecipe | EncoderRecipe) -> dict[str, Any]:
 
 def _body(
     name: str,
-    recipe: TfidfRecipe | EncoderRecipe,
+    recipe: BundleRecipe,
     labels: tuple[str, ...],
     corpus: str,
     metrics: Mapping[str, Any],

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from postq.contracts.recipes import Recipe
+from postq.contracts.recipes import BundleRecipe
 from postq.contracts.record import Record
 
 FORMAT_VERSION = 1
@@ -25,7 +25,7 @@ CARD = "README.md"
 DESCRIPTIVE_FILES = frozenset({MANIFEST, THRESHOLDS, SPLIT, SCORES, METRICS, CARD})
 """Files that do not change a document's scores; all others make up the model digest."""
 
-BundleKind = Literal["tfidf", "encoder"]
+BundleKind = Literal["tfidf", "encoder", "ensemble"]
 
 
 class ManifestFile(Record):
@@ -46,7 +46,7 @@ class Manifest(Record):
     name: str
     corpus: str
     score_space: str
-    recipe: Recipe
+    recipe: BundleRecipe
     versions: dict[str, str] = {}
     files: tuple[ManifestFile, ...]
     model_digest: str
@@ -63,7 +63,7 @@ def manifest_digest(manifest: Manifest) -> str:
     return canonical_digest(manifest.model_dump(mode="json", exclude={"digest"}))
 
 
-def model_digest(files: tuple[ManifestFile, ...], *, kind: str, recipe: Recipe) -> str:
+def model_digest(files: tuple[ManifestFile, ...], *, kind: str, recipe: BundleRecipe) -> str:
     """SHA-256 (hex) over all that decides a score: model files, labels, recipe and preprocessing."""
     decisive = [entry.model_dump() for entry in files if entry.path not in DESCRIPTIVE_FILES]
     return canonical_digest(

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from postq.contracts.recipes import EncoderRecipe, TfidfRecipe
+from postq.contracts.recipes import BundleRecipe
 from postq.errors import Conflict, StorageUnavailable
 from postq.learning.bundle.bundle import Bundle, describe_bundle
 from postq.learning.bundle.card import model_card
@@ -50,7 +50,7 @@ def write_bundle(
     thresholds: ThresholdSet,
     split: Sequence[SplitEntry],
     metrics: Mapping[str, Any],
-    recipe: TfidfRecipe | EncoderRecipe,
+    recipe: BundleRecipe,
     corpus: str,
     write_model_files: Callable[[Path], None],
     scores: Sequence[ScoredPart] = (),

@@ -1,0 +1,79 @@
+"""`postq bundles ensemble`: two bundles combined into one that is used like any other."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from postq.cli import options
+from postq.cli.command import ON_DATABASE, command
+from postq.cli.invocation import invocation_of
+from postq.cli.rethreshold import Method, checked_name
+from postq.cli.terminal import say, show_json
+
+
+@command(
+    "ensemble",
+    examples=(
+        "postq bundles ensemble opinions-tfidf opinions-longformer --name opinions-both",
+        "postq bundles ensemble @production job:12 --name careful --method and",
+    ),
+    exits=(3, 4, 5, 8, *ON_DATABASE),
+)
+def ensemble(
+    ctx: typer.Context,
+    *,
+    first: Annotated[str, typer.Argument(metavar="BUNDLE", help="Its number, NAME, @ALIAS or job:N.")],
+    second: Annotated[
+        str, typer.Argument(metavar="OTHER", help="Another one, of the same labels and split.")
+    ],
+    name: Annotated[str, typer.Option(metavar="NAME", help="Name of the new bundle.", show_default=False)],
+    method: Annotated[
+        Literal["mean_logit", "and", "or"],
+        typer.Option(help="Weighted mean of logits; or what both predict; or what either predicts."),
+    ] = "mean_logit",
+    thresholds: Annotated[
+        Method | None,
+        typer.Option(
+            help="How thresholds are tuned. [default: micro_macro; half for and, or]", show_default=False
+        ),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Combine two bundles into one, from the scores they keep; needs no device and trains nothing.
+
+    Both must predict the same labels and have divided the documents in the same way. Weights and thresholds
+    are chosen on documents that both scored without having learned from them. The new bundle holds both.
+    """
+    from postq.db import database_now
+    from postq.learning.bundle import open_bundle
+    from postq.learning.ensemble.making import make_ensemble
+    from postq.registry.bundles import resolve_bundle
+    from postq.registry.derived import drafted, keep_bundle
+
+    invocation = invocation_of(ctx)
+    home, chosen = invocation.settings.home, checked_name(name)
+    with invocation.database.reading() as session:
+        rows = [resolve_bundle(session, reference) for reference in (first, second)]
+    members = [open_bundle(home / row.path, expected_digest=row.digest) for row in rows]
+    with (
+        drafted(
+            home,
+            lambda folder: make_ensemble(
+                members, name=chosen, output=folder, method=method, thresholds=thresholds
+            ),
+        ) as made,
+        invocation.database.transaction() as session,
+    ):
+        row = keep_bundle(session, made, home=home, parents=rows, now=database_now(session))
+        told = {
+            "bundle": row.id,
+            "name": row.name,
+            "digest": row.digest,
+            "fingerprint": row.fingerprint.hex(),
+            "members": [member.id for member in rows],
+            "method": method,
+        }
+    if json:
+        show_json(told)
+    else:
+        say(f"Bundle {told['bundle']}, {chosen}, combines bundles {rows[0].id} and {rows[1].id}.")

@@ -1,0 +1,1 @@
+"""Ensembles: bundles combined into one that scores like any other."""

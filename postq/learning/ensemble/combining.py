@@ -1,0 +1,104 @@
+"""How members' scores become one: weighted mean of logits, or AND and OR of their decisions."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from postq.contracts.recipes import EnsembleMethod
+from postq.contracts.record import Record
+from postq.errors import BundleUnusable
+from postq.learning.metrics.ranking import average_precision
+from postq.learning.review import logit
+
+COMBINATION = "ensemble.json"
+MEMBERS = "members"
+"""Below the ensemble's folder; holds each member's whole folder, named by its position."""
+STEPS = 21
+"""Weights tried between 0 and 1."""
+HALF_TRUSTED = 20
+"""Validation positives at which a label's weight goes half the way from 1/2 to the best one found."""
+BELOW_HALF = np.nextafter(np.float32(0.5), np.float32(0))
+
+Scores = NDArray[np.float32]
+
+
+class Combination(Record):
+    """Stored as `ensemble.json`."""
+
+    format: int = 1
+    method: EnsembleMethod
+    weights: tuple[float, ...]
+    """(labels,) share of the first of two members, the other has the rest; unused by AND and OR."""
+
+    def combine(self, scores: Sequence[Scores], *, thresholds: Sequence[NDArray[np.float64]]) -> Scores:
+        """(docs, labels) probabilities from the two members' own, given their (labels,) thresholds."""
+        first, second = scores
+        if self.method == "mean_logit":
+            share = np.array(self.weights)
+            return _sigmoid(share * logit(first) + (1 - share) * logit(second))
+        return _decided(scores, thresholds, both=self.method == "and")
+
+    def write(self, folder: Path) -> None:
+        """Store in an ensemble's folder."""
+        (folder / COMBINATION).write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+def read_combination(folder: Path, *, labels: int) -> Combination:
+    """The combination stored in an ensemble's folder. Raises BundleUnusable."""
+    try:
+        found = Combination.model_validate(json.loads((folder / COMBINATION).read_text(encoding="utf-8")))
+    except (OSError, ValueError, ValidationError) as exc:
+        raise BundleUnusable(
+            f"{COMBINATION} of {folder} is missing or unreadable.",
+            hint="Make the ensemble again with: postq bundles ensemble.",
+        ) from exc
+    if len(found.weights) != labels:
+        raise BundleUnusable(
+            f"{COMBINATION} of {folder} weighs {len(found.weights)} labels, the bundle has {labels}.",
+            hint="Make the ensemble again with: postq bundles ensemble.",
+        )
+    return found
+
+
+def best_weights(truth: NDArray[np.bool_], first: Scores, second: Scores) -> NDArray[np.float64]:
+    """(labels,) weights of the first member, chosen by average precision and shrunk to 1/2.
+
+    Average precision needs no threshold and does not mind that members are calibrated differently. Among
+    equals the weight nearest 1/2 wins. With n positives the found weight counts n / (n + HALF_TRUSTED):
+    few positives tell little, and equal weights are hard to beat (the forecast combination puzzle).
+    """
+    candidates = np.linspace(0, 1, STEPS)
+    logits = logit(first), logit(second)
+    found = np.array(
+        [average_precision(truth, share * logits[0] + (1 - share) * logits[1]) for share in candidates]
+    )
+    gain = np.nan_to_num(found, nan=0.0).round(12)
+    tie_break = -np.abs(candidates - 0.5)[:, None] * 1e-9
+    best = candidates[(gain + tie_break).argmax(axis=0)]
+    positives = truth.sum(axis=0)
+    return np.asarray(0.5 + (best - 0.5) * positives / (positives + HALF_TRUSTED))
+
+
+def _decided(scores: Sequence[Scores], thresholds: Sequence[NDArray[np.float64]], *, both: bool) -> Scores:
+    """Each member's margin to its threshold, the smaller or the larger; 0.5 and more exactly when decided."""
+    margins = [_margins(each, cut) for each, cut in zip(scores, thresholds, strict=True)]
+    decisions = [each.astype(np.float64) >= cut for each, cut in zip(scores, thresholds, strict=True)]
+    margin = np.minimum(*margins) if both else np.maximum(*margins)
+    decided = decisions[0] & decisions[1] if both else decisions[0] | decisions[1]
+    combined = _sigmoid(margin)
+    # Rounding to float32 must not move a score across 0.5.
+    half = np.float32(0.5)
+    return np.where(decided, np.maximum(combined, half), np.minimum(combined, BELOW_HALF))
+
+
+def _margins(scores: Scores, thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
+    return logit(scores) - np.where(thresholds > 1, np.inf, logit(np.minimum(thresholds, 1.0)))
+
+
+def _sigmoid(logits: NDArray[np.float64]) -> Scores:
+    small = np.exp(-np.abs(logits))
+    return np.asarray(np.where(logits >= 0, 1.0, small) / (1.0 + small), np.float32)

@@ -1,0 +1,56 @@
+"""The members inside an ensemble's folder: whole bundles of their own, and whether they fit each other."""
+
+from collections.abc import Sequence
+
+from postq.errors import BadInput, BundleUnusable, LabelSetMismatch, LeakRefused
+from postq.learning.bundle.bundle import Bundle
+from postq.learning.bundle.opening import open_bundle
+from postq.learning.bundle.split_file import read_split
+from postq.learning.ensemble.combining import MEMBERS
+
+
+def open_members(bundle: Bundle) -> list[Bundle]:
+    """The verified members of a verified ensemble, in order. Raises BundleUnusable, DigestMismatch."""
+    folder = bundle.path / MEMBERS
+    digests = getattr(bundle.recipe, "members", ())
+    members = [open_bundle(folder / str(at), expected_digest=digest) for at, digest in enumerate(digests)]
+    if len(members) != 2 or any(member.labels != bundle.labels for member in members):
+        raise BundleUnusable(
+            f"The ensemble at {bundle.path} does not hold two members with its own labels.",
+            hint="Make the ensemble again with: postq bundles ensemble.",
+        )
+    return members
+
+
+def require_fit(members: Sequence[Bundle]) -> None:
+    """Refuse bundles that cannot be combined honestly.
+
+    Raises LabelSetMismatch for other labels, LeakRefused for another split (one would be judged on what the
+    other learned from), BadInput for the same bundle twice or texts read in different views.
+    """
+    first, second = members
+    if first.model_digest == second.model_digest:
+        raise BadInput("Both members are the same model.", hint="Name two bundles that were trained apart.")
+    if first.labels != second.labels:
+        own, other = set(first.labels), set(second.labels)
+        raise LabelSetMismatch(
+            f"'{first.name}' predicts {len(own)} labels, '{second.name}' {len(other)}, and "
+            f"{len(own ^ other)} of them are not in both, or they stand in another order.",
+            hint="Train both on the same corpus version with the same label options.",
+        )
+    if _assignment(first) != _assignment(second):
+        raise LeakRefused(
+            f"'{first.name}' and '{second.name}' divided the documents differently: one was trained on what "
+            "the other is judged on.",
+            hint="Train both on the same corpus version with the same split and seed.",
+        )
+    if first.recipe.text != second.recipe.text:
+        raise BadInput(
+            f"'{first.name}' reads {first.recipe.text}, '{second.name}' {second.recipe.text}.",
+            hint="Train both with the same `text` view.",
+        )
+
+
+def _assignment(bundle: Bundle) -> frozenset[tuple[bytes, str]]:
+    """Which content lay in which split."""
+    return frozenset((entry.content_hash, entry.split) for entry in read_split(bundle.path))

@@ -1,0 +1,128 @@
+"""Bulk scoring with an ensemble: every member scores the same documents in turn."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from postq.contracts.device import Device
+from postq.contracts.document import Document
+from postq.contracts.scoring import DocumentFailure, ScoreBatch
+from postq.learning.bundle.bundle import Bundle
+from postq.learning.ensemble.combining import read_combination
+from postq.learning.ensemble.members import open_members
+from postq.learning.scoring import Scorer, load_scorer, never_stop
+
+WINDOW_DOCUMENTS = 2048
+WINDOW_CHARACTERS = 32_000_000
+"""Documents held while both members score them."""
+
+OnFailure = Callable[[DocumentFailure], None]
+
+
+class EnsembleScorer:
+    """A loaded ensemble; satisfies `learning.scoring.Scorer`."""
+
+    def __init__(
+        self, bundle: Bundle, device: Device, *, max_tokens_per_batch: int, batch_divisor: int = 1
+    ) -> None:
+        members = open_members(bundle)
+        self._labels = bundle.labels
+        self._combination = read_combination(bundle.path, labels=len(bundle.labels))
+        self._thresholds = [member.thresholds.values for member in members]
+        self._scorers: list[Scorer] = [
+            load_scorer(
+                member, device, max_tokens_per_batch=max_tokens_per_batch, batch_divisor=batch_divisor
+            )
+            for member in members
+        ]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Column order of the scores."""
+        return self._labels
+
+    def score(
+        self,
+        documents: Iterable[Document],
+        *,
+        on_failure: OnFailure,
+        should_stop: Callable[[], bool] = never_stop,
+    ) -> Iterator[ScoreBatch]:
+        """One batch per window. A document that any member cannot score goes to `on_failure`, once."""
+        for window in _windows(documents):
+            failures: dict[int, DocumentFailure] = {}
+            found = [
+                _by_row(scorer, window, failures=failures, should_stop=should_stop)
+                for scorer in self._scorers
+            ]
+            for failure in failures.values():
+                on_failure(failure)
+            rows = [document.row for document in window if document.row not in failures]
+            if rows:
+                yield self._batch(rows, [_taken(batches, rows) for batches in found])
+
+    def _batch(self, rows: list[int], parts: Sequence[ScoreBatch]) -> ScoreBatch:
+        """The members' scores as one; tokens are those of the member that read the least of each document."""
+        unread = np.array([part.tokens_total - part.tokens_seen for part in parts])
+        least = unread.argmax(axis=0)
+        each = np.arange(len(rows))
+        return ScoreBatch(
+            rows=np.array(rows, np.int64),
+            scores=self._combination.combine([part.scores for part in parts], thresholds=self._thresholds),
+            tokens_total=np.array([part.tokens_total for part in parts])[least, each],
+            tokens_seen=np.array([part.tokens_seen for part in parts])[least, each],
+        )
+
+
+def _by_row(
+    scorer: Scorer,
+    window: Sequence[Document],
+    *,
+    failures: dict[int, DocumentFailure],
+    should_stop: Callable[[], bool],
+) -> ScoreBatch:
+    """All of one member's batches together, sorted by row; its failures are added to `failures`."""
+
+    def remember(failure: DocumentFailure) -> None:
+        failures.setdefault(failure.row, failure)
+
+    batches = list(scorer.score(window, on_failure=remember, should_stop=should_stop))
+    if not batches:
+        return _nothing(len(scorer.labels))
+    order = np.argsort(np.concatenate([batch.rows for batch in batches]))
+    return _sorted(batches, order)
+
+
+def _sorted(batches: Sequence[ScoreBatch], order: NDArray[np.intp]) -> ScoreBatch:
+    return ScoreBatch(
+        rows=np.concatenate([batch.rows for batch in batches])[order],
+        scores=np.concatenate([batch.scores for batch in batches])[order],
+        tokens_total=np.concatenate([batch.tokens_total for batch in batches])[order],
+        tokens_seen=np.concatenate([batch.tokens_seen for batch in batches])[order],
+    )
+
+
+def _nothing(labels: int) -> ScoreBatch:
+    none = np.zeros(0, np.int32)
+    scores = np.zeros((0, labels), np.float32)
+    return ScoreBatch(rows=np.zeros(0, np.int64), scores=scores, tokens_total=none, tokens_seen=none)
+
+
+def _taken(batch: ScoreBatch, rows: Sequence[int]) -> ScoreBatch:
+    """The wanted rows, in their order."""
+    at = np.searchsorted(batch.rows, rows)
+    return _sorted([batch], at)
+
+
+def _windows(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    window: list[Document] = []
+    characters = 0
+    for document in documents:
+        window.append(document)
+        characters += len(document.text)
+        if len(window) >= WINDOW_DOCUMENTS or characters >= WINDOW_CHARACTERS:
+            yield window
+            window, characters = [], 0
+    if window:
+        yield window
