@@ -1,0 +1,113 @@
+"""After training, as a user: new thresholds, tiers, the review queue and ensembles, all without a worker."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.corpora import write_corpus
+from tests.acceptance.user import User
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A user with two bundles of one split, one of other labels, and a classification by the first."""
+
+    user: User
+    job: int
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    user = User(home=tmp_path_factory.mktemp("after") / "home")
+    file = write_corpus(user.home.parent / "corpus.jsonl", documents=90)
+    user.runs("corpus", "add", "news", file)
+    quick = ("--set", "regularisation=[4.0]", "--set", "folds=2")
+    user.runs("submit-train", "news", "--preset", "tfidf", "--name", "first", *quick)
+    user.runs(
+        *("submit-train", "news", "--preset", "tfidf", "--name", "second", *quick),
+        *("--set", "class_weight=null", "--set", "max_features=8"),
+    )
+    user.runs("submit-train", "news", "--preset", "tfidf", "--name", "moved", *quick, "--set", "split.seed=7")
+    job = user.submits("classify-corpus", "news", "--bundle", "job:1", "--after", 1)
+    user.runs("up", "--until-idle")
+    return Trained(user=user, job=job)
+
+
+def test_new_thresholds_relabel_a_job_and_a_nightly_run_has_nothing_to_do(trained: Trained) -> None:
+    user = trained.user
+    made = user.asks("rethreshold", "first", "--method", "half", "--job", trained.job)
+    assert (made["name"], made["method"]) == ("first-half", "half")
+    assert user.runs("verify", made["job"]).out.rstrip().endswith("Verified.")
+    relabelled = user.asks("predictions", "show", "--job", made["job"], "--limit", 1000)
+    before = user.asks("predictions", "show", "--job", trained.job, "--limit", 1000)
+    assert [one["scores"] for one in relabelled] == [one["scores"] for one in before]
+    for one in relabelled:
+        over = {each["label"] for each in one["scores"] if each["score"] >= 0.5}
+        assert {each["label"] for each in one["labels"]} == over
+    nightly = user.runs("classify-corpus", "news", "--bundle", "first-half", "--only-new")
+    assert "nothing new: all 90 documents" in nightly.err
+    assert user.asks("rethreshold", "first", "--method", "half", "--job", trained.job)["job"] == made["job"]
+
+
+def test_new_thresholds_are_refused_for_what_they_do_not_fit(trained: Trained) -> None:
+    user = trained.user
+    for words, code, says in (
+        (("second", "--job", trained.job), 8, "cut scores of space 'sigmoid'"),
+        (("moved", "--job", trained.job), 8, "tuned for another model"),
+        (("first", "--job", 1), 3, "not a classification"),
+        (("first", "--job", 999), 4, "There is no job 999"),
+        (("nobody",), 4, "There is no bundle"),
+        (("first", "--name", "../etc"), 3, "cannot be the name"),
+    ):
+        answer = user.tries("rethreshold", *words)
+        assert (answer.code, len(answer.messages)) == (code, 2)
+        assert says in answer.err
+    left = [path.name for path in (user.home / "bundles").iterdir() if path.name.startswith(".")]
+    assert left == []
+
+
+def test_tiers_and_the_review_queue_say_where_people_are_needed(trained: Trained, tmp_path: Path) -> None:
+    user = trained.user
+    tiers = user.asks("bundles", "tiers", "first")
+    assert {each["tier"] for each in tiers} <= {"auto", "assisted", "review", "manual"}
+    assert all(each["lower"] is None or each["lower"] <= each["precision"] for each in tiers)
+    lenient = user.asks("bundles", "tiers", "first", "--levels", "0.01,0.02")
+    assert {each["tier"] for each in lenient if each["predicted"]} == {"auto"}
+    queue = user.asks("predictions", "review", "--job", trained.job, "--limit", 5)
+    needs = [each["need"] for each in queue]
+    assert needs == sorted(needs, reverse=True)
+    assert all(each["reasons"] for each in queue)
+    target = tmp_path / "queue.jsonl"
+    user.runs("predictions", "review", "--job", trained.job, "--limit", 5, "--output", target)
+    written = [json.loads(line) for line in target.read_text().splitlines()]
+    assert [each["document"] for each in written] == [each["document"] for each in queue]
+    for words, code in (
+        (("--job", 1), 3),
+        (("--job", 999), 4),
+        (("--job", trained.job, "-o", "queue.doc"), 3),
+    ):
+        assert user.tries("predictions", "review", *words).code == code
+    assert user.tries("bundles", "tiers", "first", "--levels", "high").code == 3
+
+
+def test_an_ensemble_is_classified_with_and_evaluated_like_any_other_bundle(trained: Trained) -> None:
+    user = trained.user
+    made = user.asks("bundles", "ensemble", "first", "second", "--name", "both")
+    scoring = user.submits("classify-corpus", "news", "--bundle", "both")
+    judging = user.submits("submit-eval", "news", "--bundle", "both")
+    user.runs("up", "--until-idle")
+    assert user.runs("verify", scoring).out.rstrip().endswith("Verified.")
+    shown = user.asks("bundles", "show", "both")
+    assert (shown["bundle"], shown["kind"], shown["test_touches"]) == (made["bundle"], "ensemble", 2)
+    stored = next(
+        row
+        for row in shown["metrics"]["comparison"]
+        if (row["model"], row["split"], row["thresholds"]) == ("both", "test", "default")
+    )
+    report = user.asks("report", judging)
+    assert f'"micro_f1": {stored["micro_f1"]}' in json.dumps(report)
+    refused = user.tries("bundles", "ensemble", "first", "moved", "--name", "x")
+    assert (refused.code, len(refused.messages)) == (8, 2)
+    assert "divided the documents differently" in refused.err
