@@ -18,7 +18,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m postq.worker", description=__doc__)
     parser.add_argument("--device", default="cpu", help="cpu, mps, cuda or cuda:N")
     arguments = parser.parse_args()
-    os.umask(0o027)  # documents and models are nobody else's business
+    os.umask(os.umask(0o077) | 0o027)  # documents and models are nobody else's business
     log = structlog.get_logger()
     try:
         settings = load_settings()
