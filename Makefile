@@ -67,8 +67,9 @@ nemesis: $(STAMP) ## random jobs under random faults, then count what was lost (
 	$(BIN)/python -m tests.faults.nemesis --seed $(SEED) --minutes $(MINUTES)
 
 .PHONY: audit
-audit: $(STAMP) ## look the pinned dependencies up in the vulnerability database
-	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
+audit: $(STAMP) ## scan the checkout for secrets, look the pinned dependencies up in the vulnerability database
+	$(BIN)/python -m pytest --quiet tests/unit/test_packaging.py -k key_or_access_token
+	$(BIN)/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip
 
 .PHONY: clean
 clean: ## remove the virtual environment, caches and build leftovers

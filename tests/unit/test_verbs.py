@@ -50,6 +50,16 @@ def test_the_two_commands_of_the_readme_are_verbs_and_ci_runs_the_second() -> No
     assert re.search(r"^make .*\btest\b", script.splitlines()[-1])
 
 
+def test_an_audit_scans_for_secrets_and_fails_when_it_could_not_look_a_dependency_up() -> None:
+    recipe = make("--dry-run", "--always-make", "audit")
+    assert "tests/unit/test_packaging.py -k key_or_access_token" in recipe
+    assert "pip-audit --strict" in recipe
+    secrets = (ROOT / "tests" / "unit" / "test_packaging.py").read_text(encoding="utf-8")
+    assert "key_or_access_token" in secrets
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert re.search(r"if advisories_answer .*\n(?:.*\n)?.* audit VENV", script)
+
+
 def test_the_ci_script_is_executable_and_well_formed() -> None:
     script = ROOT / ".ci" / "run"
     assert script.stat().st_mode & 0o111
