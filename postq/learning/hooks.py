@@ -22,7 +22,8 @@ def _ignore_checkpoint(path: Path, step: int) -> None:
     del path, step
 
 
-def _never() -> bool:
+def never_stop() -> bool:
+    """The default of every `should_stop`: go on to the end."""
     return False
 
 
@@ -36,5 +37,5 @@ class Hooks:
     """(event, message, data): something a person should read, such as a detector."""
     checkpoint: Callable[[Path, int], None] = _ignore_checkpoint
     """(path, step): a complete checkpoint lies at `path`."""
-    should_stop: Callable[[], bool] = _never
+    should_stop: Callable[[], bool] = never_stop
     """Asked between batches; when true the learner checkpoints and raises StopRequested."""

@@ -8,11 +8,7 @@ from postq.contracts.document import Document
 from postq.contracts.scoring import DocumentFailure, ScoreBatch
 from postq.errors import ExtraMissing
 from postq.learning.bundle.bundle import Bundle
-
-
-def never_stop() -> bool:
-    """The default of `should_stop`."""
-    return False
+from postq.learning.hooks import never_stop
 
 
 class Scorer(Protocol):

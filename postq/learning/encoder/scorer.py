@@ -16,8 +16,7 @@ from postq.learning.encoder.inference import Logits, TokenBudget, document_logit
 from postq.learning.encoder.prefetch import prefetched
 from postq.learning.encoder.scoring_space import read_settings
 from postq.learning.encoder.tokens import TextTokeniser, TokenisedText
-from postq.learning.hooks import StopRequested
-from postq.learning.scoring import never_stop
+from postq.learning.hooks import StopRequested, never_stop
 
 WINDOW_DOCUMENTS = 512
 WINDOW_CHARACTERS = 8_000_000

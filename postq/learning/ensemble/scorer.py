@@ -11,7 +11,8 @@ from postq.contracts.scoring import DocumentFailure, ScoreBatch
 from postq.learning.bundle.bundle import Bundle
 from postq.learning.ensemble.combining import read_combination
 from postq.learning.ensemble.members import open_members
-from postq.learning.scoring import Scorer, load_scorer, never_stop
+from postq.learning.hooks import never_stop
+from postq.learning.scoring import Scorer, load_scorer
 
 WINDOW_DOCUMENTS = 2048
 WINDOW_CHARACTERS = 32_000_000

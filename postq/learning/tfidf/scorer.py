@@ -10,8 +10,7 @@ import structlog
 from postq.contracts.document import Document
 from postq.contracts.scoring import DocumentFailure, ScoreBatch
 from postq.learning.bundle.bundle import Bundle
-from postq.learning.hooks import StopRequested
-from postq.learning.scoring import never_stop
+from postq.learning.hooks import StopRequested, never_stop
 from postq.learning.tfidf.chunks import Chunk, chunked
 from postq.learning.tfidf.model import ScoredTexts, read_model
 from postq.learning.tfidf.pool import ScoringPool, cpu_share, score_texts
