@@ -9,6 +9,7 @@ import structlog
 import torch
 
 from postq.errors import DeviceUnavailable, SettingsInvalid
+from postq.learning.longformer.products import packed_on
 
 AttentionName = Literal["auto", "stock", "sdpa", "flex", "varlen"]
 ChosenName = Literal["stock", "sdpa", "flex", "varlen"]
@@ -41,6 +42,7 @@ def choose_attention(asked: AttentionName, *, device: torch.device, dtype: torch
         reason=choice.reason,
         device=str(device),
         dtype=str(dtype).removeprefix("torch."),
+        products="packed" if packed_on(device, dtype) else "plain",
     )
     return choice
 

@@ -28,11 +28,6 @@ def _acts_as_gelu(activation: Activation) -> bool:
     return bool(torch.equal(activation(probe), gelu(probe)))
 
 
-def activate_in_place(states: Tensor, activation: Activation, *, exact_gelu: bool) -> Tensor:
-    """Apply the activation, overwriting `states` where it is the erf GELU. Inference only."""
-    return torch.ops.aten.gelu_(states) if exact_gelu else activation(states)
-
-
 def wide_layers(states: Tensor, up: nn.Linear, down: nn.Linear, activation: Activation) -> Tensor:
     """down(activation(up(states))) for training: (tokens, hidden) → (tokens, hidden).
 

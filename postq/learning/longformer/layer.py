@@ -1,5 +1,6 @@
 """One encoder layer over a packed stream, computing what the stock layer would on each document alone."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,14 +10,14 @@ from torch.nn.functional import layer_norm
 
 from postq.learning.longformer.attention import LocalAttention
 from postq.learning.longformer.feed_forward import (
-    activate_in_place,
     chunk_rows,
     is_exact_gelu,
     wide_layers,
 )
 from postq.learning.longformer.global_rows import global_rows
 from postq.learning.longformer.packing import PackedBatch
-from postq.learning.longformer.projections import FusedProjection
+from postq.learning.longformer.products import product
+from postq.learning.longformer.projections import FusedProjection, project_in_chunks
 from postq.learning.longformer.zero_gradients import with_zero_gradients
 
 
@@ -45,39 +46,44 @@ class PackedLayer:
     def infer(self, states: Tensor, batch: PackedBatch) -> Tensor:
         """Overwrite `states` (tokens, hidden) with the layer's output; no gradients, no dropout."""
         answered = self._attention(states, batch)
-        step = chunk_rows(states.device.type)
-        for start in range(0, states.shape[0], step):
+        count, step = states.shape[0], chunk_rows(states.device.type)
+        finish = self._finisher(count)
+        for start in range(0, count, step):
             rows = slice(start, start + step)
-            states[rows] = self._after_attention_in_place(answered[rows], states[rows])
+            states[rows] = finish(answered[rows], states[rows])
         return states
 
     def first_rows(self, states: Tensor, batch: PackedBatch) -> Tensor:
         """(docs, hidden) output of the global first tokens alone: all that a classifier reads."""
         answered = self._global_rows(states, batch).to(states.dtype).flatten(1)
         firsts = states.index_select(0, batch.first_index)
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or self._inner.training:
             return self._after_attention(with_zero_gradients(answered, self._local_weights()), firsts)
-        return self._after_attention_in_place(answered, firsts)
+        return self._finisher(batch.documents)(answered, firsts)
 
     def _local_weights(self) -> list[Tensor]:
         layers = (self._inner.query, self._inner.key, self._inner.value)
         return [weight for layer in layers for weight in (layer.weight, layer.bias)]
 
     def _attention(self, states: Tensor, batch: PackedBatch) -> Tensor:
-        query, key, value = self._project(states)
+        query, key, value = self._project(states, batch)
         rows = self._global_rows(states, batch) if batch.global_positions else None
         answered = self._attend(
             query, key, value, rows, batch, window=self.window, dropout=self._attention_dropout
         )
         return answered.flatten(1)
 
-    def _project(self, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        if states.device.type == "cpu":
-            # Stacking the three does not pay here: the kernel's rate is the same, the keys' stride is worse.
-            parts = [layer(states) for layer in (self._inner.query, self._inner.key, self._inner.value)]
-            query, key, value = (part.view(part.shape[0], self.heads, -1) for part in parts)
-        else:
+    def _project(self, states: Tensor, batch: PackedBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """(tokens, heads, width) each; stacking the three weights only pays on an accelerator."""
+        if states.device.type != "cpu":
             query, key, value = self._fused(states).view(states.shape[0], 3, self.heads, -1).unbind(1)
+            return query, key, value
+        layers = (self._inner.query, self._inner.key, self._inner.value)
+        if torch.is_grad_enabled():
+            parts = [layer(states) for layer in layers]
+        else:
+            parts = project_in_chunks(states, layers, batch)
+        query, key, value = (part.view(part.shape[0], self.heads, -1) for part in parts)
         return query, key, value
 
     def _global_rows(self, states: Tensor, batch: PackedBatch) -> Tensor:
@@ -93,12 +99,18 @@ class PackedLayer:
         inner = wide_layers(middle, self.stock.intermediate.dense, wide.dense, self._activation)
         return _residual(wide, inner, middle)
 
-    def _after_attention_in_place(self, answered: Tensor, states: Tensor) -> Tensor:
+    def _finisher(self, rows: int) -> Callable[[Tensor, Tensor], Tensor]:
+        """What follows the attention, (rows, hidden) answers and states to states, without gradients."""
         joined, wide = self.stock.attention.output, self.stock.output
-        middle = _normed(joined, _add(joined.dense(answered), states))
-        inner = self.stock.intermediate.dense(middle)
-        inner = activate_in_place(inner, self._activation, exact_gelu=self._exact_gelu)
-        return _normed(wide, _add(wide.dense(inner), middle))
+        join, down = product(joined.dense, rows=rows), product(wide.dense, rows=rows)
+        up = product(self.stock.intermediate.dense, rows=rows, then_gelu=self._exact_gelu)
+        activate = nn.Identity() if self._exact_gelu else self._activation
+
+        def finish(answered: Tensor, states: Tensor) -> Tensor:
+            middle = _normed(joined, _add(join(answered), states))
+            return _normed(wide, _add(down(activate(up(middle))), middle))
+
+        return finish
 
 
 def _residual(part: Any, update: Tensor, states: Tensor) -> Tensor:

@@ -1,8 +1,14 @@
 """Query, key and value of every token: three products on a CPU, one fused product on an accelerator."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
+
+from postq.learning.longformer.feed_forward import chunk_rows
+from postq.learning.longformer.packing import PackedBatch
+from postq.learning.longformer.products import product
 
 
 class FusedProjection:
@@ -36,3 +42,23 @@ class FusedProjection:
     def _stacked(self) -> tuple[Tensor, Tensor]:
         weight = torch.cat([layer.weight for layer in self._layers])
         return weight, torch.cat([layer.bias for layer in self._layers])
+
+
+def project_in_chunks(states: Tensor, layers: Sequence[nn.Linear], batch: PackedBatch) -> list[Tensor]:
+    """(tokens, width) of each layer, chunk by chunk, while a chunk is in the cache. Inference only.
+
+    Written over the answers of the previous encoder layer: fresh memory costs a page fault every 4 KB.
+    """
+    count, step = states.shape[0], chunk_rows(states.device.type)
+    applied = [product(layer, rows=count) for layer in layers]
+    parts: list[Tensor] | None = batch.plans.get("projected")
+    for start in range(0, count, step):
+        rows = slice(start, start + step)
+        found = [apply(states[rows]) for apply in applied]
+        if parts is None:
+            parts = [part.new_empty(count, part.shape[1]) for part in found]
+            batch.plans["projected"] = parts
+        for part, piece in zip(parts, found, strict=True):
+            part[rows] = piece
+    assert parts is not None  # a stream has at least one token
+    return parts

@@ -108,6 +108,16 @@ def test_dropout_is_drawn_in_training_and_off_in_evaluation():
         assert model.training
 
 
+def test_dropout_reaches_the_last_layer_without_gradients_too():
+    model, doc = classifier(configuration(windows=(16,), dropout=0.3)), documents([100])[0]
+    for part in (model.classifier, model.longformer.embeddings):
+        part.dropout.p = 0.0
+    model.longformer.encoder.layer[0].attention.self.dropout = 0.0
+    fast = accelerate(model.train())
+    with torch.no_grad():
+        assert not torch.equal(fast.forward_packed(doc, [0, 100]), fast.forward_packed(doc, [0, 100]))
+
+
 def test_dropout_leaves_the_expected_logits_where_stock_does():
     torch.manual_seed(4)
     model, doc = classifier(configuration(windows=(16,), dropout=0.1)).train(), documents([60])[0]

@@ -1,0 +1,100 @@
+"""Which matrix product a layer gets, and that both kinds give the same answer."""
+
+import copy
+
+import pytest
+import torch
+from torch.nn.functional import gelu
+
+from postq.errors import SettingsInvalid
+from postq.learning.longformer import accelerate, products
+from postq.learning.longformer.products import product
+from tests.unit.learning.longformer.reference import (
+    alone,
+    classifier,
+    configuration,
+    documents,
+    offsets,
+)
+
+needs_packing = pytest.mark.skipif(not products.packing_works(), reason="this torch packs no weights")
+
+
+@pytest.fixture
+def packed(monkeypatch):
+    """Every narrow layer packed, however short the stream."""
+    monkeypatch.setenv("POSTQ_PRODUCTS", "packed")
+    monkeypatch.setattr(products, "LEAST_ROWS", 1)
+
+
+@needs_packing
+@pytest.mark.parametrize("then_gelu", [False, True])
+def test_a_packed_product_equals_the_layer(packed, then_gelu):
+    layer, states = torch.nn.Linear(48, 80), torch.randn(300, 48)
+    with torch.no_grad():
+        found = product(layer, rows=300, then_gelu=then_gelu)(states)
+        wanted = gelu(layer(states)) if then_gelu else layer(states)
+    assert products.packs(layer, rows=300)
+    torch.testing.assert_close(found, wanted, atol=1e-6, rtol=1e-5)
+
+
+@needs_packing
+def test_packed_models_stay_within_twice_the_error_of_stock(packed):
+    model, lengths = classifier(configuration(windows=[16] * 6, heads=4, width=16)), [200, 90, 333]
+    docs = documents(lengths)
+    with torch.no_grad():
+        truth = alone(copy.deepcopy(model).double(), docs)
+        stock = alone(model, docs)
+        found = accelerate(model).forward_packed(torch.cat(docs), offsets(lengths))
+    torch.testing.assert_close(found, stock, atol=1e-4, rtol=0.0)
+    assert (found - truth).norm() <= 2 * (stock - truth).norm() + 2e-6
+
+
+@needs_packing
+def test_packed_weights_follow_the_parameters(packed):
+    model, doc = classifier(), documents([50])[0]
+    fast = accelerate(model)
+    with torch.no_grad():
+        fast.forward_packed(doc, [0, 50])
+        for weight in model.parameters():
+            weight.data.mul_(1.1)  # leaves no trace that a cache could see
+        found = fast.forward_packed(doc, [0, 50])
+        torch.testing.assert_close(found, model(doc[None]).logits, atol=1e-5, rtol=0.0)
+
+
+@pytest.mark.parametrize(
+    ("layer", "rows"),
+    [
+        (torch.nn.Linear(48, 80), 0),
+        (torch.nn.Linear(2000, 8), 300),
+        (torch.nn.Linear(48, 80).double(), 300),
+        (torch.nn.Linear(48, 80).bfloat16(), 300),
+    ],
+)
+def test_short_streams_long_sums_and_other_dtypes_stay_plain(packed, layer, rows):
+    assert not products.packs(layer, rows=rows)
+    assert product(layer, rows=rows) is layer
+
+
+def test_plain_products_can_be_asked_for(packed, monkeypatch):
+    monkeypatch.setenv("POSTQ_PRODUCTS", "plain")
+    assert not products.packs(torch.nn.Linear(48, 80), rows=300)
+
+
+def test_left_alone_the_processor_decides(packed, monkeypatch):
+    monkeypatch.delenv("POSTQ_PRODUCTS")
+    monkeypatch.setattr(products, "packing_works", lambda: True)
+    for slow in (True, False):
+        monkeypatch.setattr(products, "slow_in_mkl", lambda slow=slow: slow)
+        assert products.packs(torch.nn.Linear(48, 80), rows=300) is slow
+
+
+def test_a_torch_without_packing_is_found_out(monkeypatch):
+    monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", lambda *_: torch.zeros(40, 24))
+    assert not products.packing_works.__wrapped__()
+
+
+def test_an_unknown_product_is_refused(monkeypatch):
+    monkeypatch.setenv("POSTQ_PRODUCTS", "quick")
+    with pytest.raises(SettingsInvalid, match="POSTQ_PRODUCTS is 'quick'"):
+        accelerate(classifier())
