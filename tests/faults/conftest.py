@@ -46,6 +46,13 @@ def ground(stocked: MakeGround, sqlite_database: Database) -> Ground:
     return stocked(sqlite_database)
 
 
+@pytest.fixture
+def postgres_ground(stocked: MakeGround, postgres_database: Database) -> Ground:
+    """On PostgreSQL: for supervisors that freeze themselves, since on SQLite another of their threads may
+    hold the one write lock at that moment."""
+    return stocked(postgres_database)
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def either_ground(stocked: MakeGround, request: pytest.FixtureRequest) -> Ground:
     """Once on SQLite, once on PostgreSQL; embedded broker."""

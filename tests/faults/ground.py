@@ -158,6 +158,16 @@ class Ground:
         self.workers.append(handle)
         return handle
 
+    def freeze(self, worker: WorkerHandle) -> None:
+        """SIGSTOP a worker at a moment when it holds no write lock.
+
+        SQLite has but one, and a frozen process that holds it holds up everybody (docs/reliability.md).
+        """
+        with self.database.transaction() as session:
+            database_now(session)  # begins, and so waits for the lock
+            worker.send(signal.SIGSTOP)
+            wait_until(lambda: is_stopped(worker.pid))
+
     def submit(self, spec: JobSpec, **options: Any) -> int:
         """Submit a job; returns its number."""
         with self.database.transaction() as session:

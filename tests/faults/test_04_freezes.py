@@ -3,6 +3,7 @@
 import os
 import signal
 
+import pytest
 import sqlalchemy as sa
 
 from postq.crash_points import CrashPoint
@@ -29,7 +30,7 @@ def test_a_worker_frozen_with_its_runner_is_replaced_and_then_fenced(
     job_id = ground.classify()
     ground.wait_until_reached()
     runner = frozen.runner()
-    frozen.send(signal.SIGSTOP)
+    ground.freeze(frozen)
     # When the lease runs out, another worker does the work, and the first thaws
     ground.start_worker()
     assert ground.wait_for_end(job_id) == ["succeeded"]
@@ -44,7 +45,9 @@ def test_a_worker_frozen_with_its_runner_is_replaced_and_then_fenced(
     check_no_orphans(ground.home)
 
 
-def test_a_supervisor_frozen_alone_before_its_commit_is_fenced(ground: Ground, stock: Stock) -> None:
+@pytest.mark.postgres
+def test_a_supervisor_frozen_alone_before_its_commit_is_fenced(postgres_ground: Ground, stock: Stock) -> None:
+    ground = postgres_ground
     frozen = ground.start_worker(**ground.at(CrashPoint.BEFORE_COMMIT, nth=2, signal="STOP"))
     job_id = ground.classify()
     ground.wait_until_reached()

@@ -47,7 +47,7 @@ def test_a_slot_is_fired_once_by_many_workers_one_of_them_frozen(either_ground: 
     ground = either_ground
     workers = [ground.start_worker() for _ in range(3)]
     wait_until(lambda: all(worker.said("The worker is ready") for worker in workers), 60)
-    workers[0].send(signal.SIGSTOP)
+    ground.freeze(workers[0])
     schedule_due(ground, slots=1, missed=MissedPolicy.ALL)
     wait_until(lambda: fires(ground), 60, saying="the slot to be fired")
     workers[0].send(signal.SIGCONT)

@@ -83,7 +83,11 @@ def test_a_cancelled_job_stops_between_batches_and_keeps_nothing_half_done(groun
     assert first.drain() == 0
 
 
-def test_a_cancel_that_races_the_last_commit_ends_one_way_or_the_other(ground: Ground, stock: Stock) -> None:
+@pytest.mark.postgres
+def test_a_cancel_that_races_the_last_commit_ends_one_way_or_the_other(
+    postgres_ground: Ground, stock: Stock
+) -> None:
+    ground = postgres_ground
     # Given the supervisor frozen before the commit of the last shard
     first = ground.start_worker(**ground.at(CrashPoint.BEFORE_COMMIT, nth=6, signal="STOP"))
     job_id = ground.classify()
