@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from postq.errors import BadInput
 
-BEST_TOKENS = {"cpu": 8_192, "cuda": 65_536, "mps": 16_384}
+BEST_TOKENS = {"cpu": 4_096, "cuda": 65_536, "mps": 16_384}
 """Tokens per batch. CPU: measured (docs/performance.md); the others are starting points to measure."""
 
 
