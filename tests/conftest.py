@@ -8,6 +8,7 @@ for _name in [name for name in os.environ if name.startswith("POSTQ_") and "_TES
     del os.environ[_name]
 
 import logging  # noqa: E402
+import signal  # noqa: E402
 from collections.abc import Callable, Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
@@ -19,6 +20,9 @@ from postq.db import Database  # noqa: E402
 from tests import databases, services, waiting  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# A shell that starts the tests in the background has SIGINT ignored, and every process they start would too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
