@@ -46,6 +46,15 @@ def logging_as_imported() -> Iterator[None]:
     structlog.reset_defaults()
 
 
+@pytest.fixture(autouse=True)
+def umask_as_found() -> Iterator[None]:
+    """Undo the umask of a command that ran in this process: database servers run as users of their own."""
+    found = os.umask(0o022)
+    os.umask(found)
+    yield
+    os.umask(found)
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The root of the checkout."""

@@ -1,5 +1,6 @@
-"""Which matrix product a linear layer runs through on a CPU without gradients: MKL's, or oneDNN's on packed
-weights.
+"""Which matrix product a linear layer runs through on a CPU: MKL's, or oneDNN's on packed weights.
+
+Only without gradients; training keeps torch's own product.
 
 torch multiplies float32 through MKL, which is slower than the chip on AMD processors with AVX-512. oneDNN,
 which torch carries too, is faster there once the weights are packed, and applies the GELU on the way. It adds
