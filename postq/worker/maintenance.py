@@ -5,10 +5,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import sqlalchemy as sa
 import structlog
 
 from postq.db import Database, database_now
 from postq.jobs.reconcile import ACTS, Act, ended_attempts
+from postq.jobs.states import JOB_SUCCEEDED
+from postq.models.tables import job
 from postq.nudges import nudge
 from postq.registry.corpora import prune_snapshots
 from postq.settings import Settings
@@ -51,17 +54,33 @@ class Maintenance:
             nudge(self._settings, device_kind=kind)
 
     def _clear_out(self) -> None:
+        """Remove what processes left behind that died before they could."""
+        self._clear_attempts()
+        self._clear_checkpoints()
+        with self._database.reading() as session:
+            prune_snapshots(session, home=self._settings.home, now=database_now(session))
+        for log in (self._settings.home / "logs").glob("runner-*.log"):
+            if time.time() - log.stat().st_mtime > KEEP_LOGS_SECONDS:
+                log.unlink(missing_ok=True)
+
+    def _clear_attempts(self) -> None:
         folders = dict(_attempt_folders(self._settings.home))
         if folders:
             with self._database.reading() as session:
                 ended = ended_attempts(session, folders)
             for pair in ended:
                 shutil.rmtree(folders[pair], ignore_errors=True)
+
+    def _clear_checkpoints(self) -> None:
+        """Those of trainings that succeeded; a failed or cancelled one may be retried and resume."""
+        folders = dict(_checkpoint_folders(self._settings.home))
+        if not folders:
+            return
+        done = sa.select(job.c.id).where(job.c.id.in_(folders), job.c.state.in_(JOB_SUCCEEDED))
         with self._database.reading() as session:
-            prune_snapshots(session, home=self._settings.home, now=database_now(session))
-        for log in (self._settings.home / "logs").glob("runner-*.log"):
-            if time.time() - log.stat().st_mtime > KEEP_LOGS_SECONDS:
-                log.unlink(missing_ok=True)
+            succeeded = session.scalars(done).all()
+        for job_id in succeeded:
+            shutil.rmtree(folders[job_id], ignore_errors=True)
 
 
 def _attempt_folders(home: Path) -> Iterator[tuple[tuple[int, int], Path]]:
@@ -70,3 +89,11 @@ def _attempt_folders(home: Path) -> Iterator[tuple[tuple[int, int], Path]]:
         shard, token = folder.parent.name.removeprefix("shard-"), folder.name.removeprefix("token-")
         if shard.isdigit() and token.isdigit():
             yield (int(shard), int(token)), folder
+
+
+def _checkpoint_folders(home: Path) -> Iterator[tuple[int, Path]]:
+    """(job, folder) of every training that has checkpoints."""
+    for folder in (home / "checkpoints").glob("job-*"):
+        number = folder.name.removeprefix("job-")
+        if number.isdigit():
+            yield int(number), folder

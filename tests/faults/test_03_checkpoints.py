@@ -14,7 +14,7 @@ from postq.models.bundle import BundleRow
 from postq.models.corpus import Corpus
 from postq.models.tables import event
 from tests.faults.accounting import check_invariants, check_no_orphans
-from tests.faults.ground import Ground
+from tests.faults.ground import Ground, WorkerHandle
 from tests.waiting import wait_until
 
 pytest.importorskip("torch")
@@ -48,6 +48,10 @@ def encoder_spec(ground: Ground) -> TrainSpec:
     return TrainSpec(corpus_id=1, bundle_name="tiny", recipe=recipe)
 
 
+def wait_for_words(worker: WorkerHandle, words: str) -> None:
+    wait_until(lambda: worker.said(words), 60, saying=words)
+
+
 def bundle_digest(ground: Ground, job_id: int) -> str:
     with ground.database.reading() as session:
         return session.get_one(BundleRow, ground.job(job_id).bundle_id).digest
@@ -65,13 +69,13 @@ def test_a_training_killed_at_every_step_of_a_checkpoint_ends_as_if_nothing_had_
     disturbed = ground.train(spec)
     for number, (point, nth, process) in enumerate(CRASHES):
         again = {**ground.at(point, nth=nth), "POSTQ_CRASH_ONCE": str(ground.scratch / f"crash-{number}")}
-        worker = ground.start_worker(**again)
+        worker = ground.start_worker(**again, POSTQ_CRASH_BUDGET="10")
         wait_until((ground.scratch / f"crash-{number}").exists, 240, saying=f"{point} to be reached")
         if process == "supervisor":
             assert worker.process.wait(timeout=60) == -signal.SIGKILL
         else:
-            wait_until(lambda log=worker: log.said("The runner was ended by SIGKILL"), 60)  # type: ignore[misc]
-            worker.kill()
+            wait_for_words(worker, '"followed_by": "retry"')
+            assert worker.drain() == 0
         check_no_orphans(ground.home)
     ground.start_worker()
     assert ground.wait_for_end(disturbed, timeout=240) == ["succeeded"]
@@ -79,7 +83,7 @@ def test_a_training_killed_at_every_step_of_a_checkpoint_ends_as_if_nothing_had_
     assert bundle_digest(ground, disturbed) == bundle_digest(ground, undisturbed)
     assert ground.all(sa.select(event.c.id).where(event.c.job_id == disturbed, event.c.type == "checkpoint"))
     check_invariants(ground, undisturbed, disturbed)
-    assert not list((ground.home / "checkpoints").glob("job-*"))
+    wait_until(lambda: not list((ground.home / "checkpoints").glob("job-*")), 30)
 
 
 @pytest.mark.slow

@@ -1,0 +1,114 @@
+"""Maintenance runs every act, whatever fails, and removes only files that nobody will ask for again."""
+
+import os
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from postq.db import Database
+from postq.jobs.leases import Lease
+from postq.jobs.maintenance import Counts
+from postq.models.attempt import AttemptOutcome
+from postq.models.tables import attempt, job
+from postq.settings import Settings
+from postq.worker import maintenance as maintenance_module
+from postq.worker.folders import Folders
+from postq.worker.maintenance import Maintenance
+
+
+@pytest.fixture
+def maintain(stocked: Database, settings: Settings) -> Callable[[], None]:
+    return Maintenance(database=stocked, settings=settings, on_change=lambda: None).run_once
+
+
+def test_files_of_an_attempt_at_work_are_left_alone_and_removed_once_it_ended(
+    maintain: Callable[[], None], stocked: Database, settings: Settings, lease: Lease
+) -> None:
+    folders = Folders(settings.home)
+    folders.prepare(lease)
+    maintain()
+    assert folders.output(lease).is_dir()
+    with stocked.transaction() as session:
+        session.execute(sa.update(attempt).values(outcome=AttemptOutcome.LOST))
+    maintain()
+    assert not folders.output(lease).exists()
+
+
+@pytest.mark.parametrize(("state", "kept"), [("running", True), ("failed", True), ("succeeded", False)])
+def test_checkpoints_are_kept_while_a_training_could_still_be_resumed(
+    *,
+    state: str,
+    kept: bool,
+    maintain: Callable[[], None],
+    stocked: Database,
+    settings: Settings,
+    lease: Lease,
+) -> None:
+    checkpoint = Folders(settings.home).checkpoints(lease) / "checkpoint-1"
+    checkpoint.mkdir(parents=True)
+    with stocked.transaction() as session:
+        session.execute(sa.update(job).values(state=state))
+    maintain()
+    assert checkpoint.exists() is kept
+
+
+def test_foreign_files_are_not_touched(maintain: Callable[[], None], settings: Settings) -> None:
+    strange = [settings.home / "attempts" / "shard-x" / "token-y", settings.home / "checkpoints" / "job-mine"]
+    for folder in strange:
+        folder.mkdir(parents=True)
+    maintain()
+    assert all(folder.is_dir() for folder in strange)
+
+
+def test_an_act_that_fails_does_not_keep_the_others_from_their_turn(
+    maintain: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    def failing(session: Session, *, now: datetime, settings: Settings) -> Counts:
+        raise RuntimeError("a bug")
+
+    def working(session: Session, *, now: datetime, settings: Settings) -> Counts:
+        done.append("worked")
+        return Counts()
+
+    monkeypatch.setattr(maintenance_module, "ACTS", {"one": failing, "two": working})
+    with pytest.raises(RuntimeError, match="a bug"):
+        maintain()
+    assert done == ["worked"]
+
+
+def test_a_change_wakes_the_dispatcher_and_nudges_the_kinds_named(
+    stocked: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def changing(session: Session, *, now: datetime, settings: Settings) -> Counts:
+        return Counts(changed=2, device_kinds=("any", "cuda"))
+
+    nudged: list[str] = []
+    woken: list[bool] = []
+
+    def remember(settings: Settings, *, device_kind: str, **more: Any) -> bool:
+        nudged.append(device_kind)
+        return True
+
+    monkeypatch.setattr(maintenance_module, "ACTS", {"one": changing})
+    monkeypatch.setattr(maintenance_module, "nudge", remember)
+    Maintenance(database=stocked, settings=settings, on_change=lambda: woken.append(True)).run_once()
+    assert nudged == ["any", "cuda"]
+    assert woken == [True]
+
+
+def test_old_logs_go_and_new_ones_stay(maintain: Callable[[], None], settings: Settings) -> None:
+    logs = settings.home / "logs"
+    logs.mkdir(parents=True)
+    old, new, other = (logs / name for name in ("runner-cpu-1.log", "runner-cpu-2.log", "worker-1.log"))
+    for log in (old, new, other):
+        log.write_text("said")
+    for log in (old, other):
+        os.utime(log, (0, 0))
+    maintain()
+    assert [log.exists() for log in (old, new, other)] == [False, True, True]
