@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from tests.acceptance.refusal import check_refusal, refused, refused_here
 from tests.acceptance.user import User
-from tests.faults.servers import PrivatePostgres, free_port
+from tests.faults.servers import PrivatePostgres, free_port, running
 
 TMPFS_SIZE = "3m"
 PASSWORD = "right-and-long"
@@ -39,20 +40,16 @@ def test_a_database_server_that_does_not_answer_is_told_without_its_password(use
 
 
 @pytest.fixture
-def locked_postgres(tmp_path: Path) -> Iterator[str]:
+def locked_postgres() -> Iterator[str]:
     """URL of a PostgreSQL that asks for a password, with a wrong one in it."""
-    folder = tmp_path / "pg"
-    folder.mkdir()
-    server = PrivatePostgres(folder)
-    server.start()
-    try:
-        with psycopg.connect(server.url.replace("+psycopg", ""), autocommit=True) as admin:
-            admin.execute(f"ALTER ROLE postgres PASSWORD '{PASSWORD}'")
-            (server.data / "pg_hba.conf").write_text("host all all 127.0.0.1/32 scram-sha-256\n")
-            admin.execute("SELECT pg_reload_conf()")
-        yield server.url.replace("postgres@", "postgres:wrong-and-long@")
-    finally:
-        server.kill()
+    with tempfile.TemporaryDirectory(prefix="postq-postgres-") as folder:
+        server = PrivatePostgres(Path(folder))
+        with running(server):
+            with psycopg.connect(server.url.replace("+psycopg", ""), autocommit=True) as admin:
+                admin.execute(f"ALTER ROLE postgres PASSWORD '{PASSWORD}'")
+                (server.data / "pg_hba.conf").write_text("host all all 127.0.0.1/32 scram-sha-256\n")
+                admin.execute("SELECT pg_reload_conf()")
+            yield server.url.replace("postgres@", "postgres:wrong-and-long@")
 
 
 @pytest.mark.postgres
