@@ -13,6 +13,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+import psutil
 import sqlalchemy as sa
 
 from postq.crash_points import CrashPoint
@@ -73,7 +74,7 @@ FAULTS: dict[str, Callable[[Ground], datetime]] = {
 }
 
 
-def busy_worker(ground: Ground):  # type: ignore[no-untyped-def]  # psutil.Process
+def busy_worker(ground: Ground) -> psutil.Process:
     """A worker whose runner stands still in the middle of a one-shard job; the runner."""
     worker = ground.start_worker(**ground.at(CrashPoint.RUNNER_MIDWAY, signal="STOP"))
     ground.wait_until_reached()

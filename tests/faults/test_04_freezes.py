@@ -21,11 +21,8 @@ def lost_attempts(ground: Ground) -> list[str]:
     return [row[0] for row in ground.all(query)]
 
 
-def test_a_worker_frozen_with_its_runner_is_replaced_and_then_fenced(
-    either_ground: Ground, stock: Stock
-) -> None:
+def test_a_worker_frozen_with_its_runner_is_replaced_and_then_fenced(ground: Ground, stock: Stock) -> None:
     # Given a worker and its runner frozen when the result is written but not told
-    ground = either_ground
     frozen = ground.start_worker(**ground.at(CrashPoint.AFTER_RESULT, nth=2, signal="STOP"))
     job_id = ground.classify()
     ground.wait_until_reached()

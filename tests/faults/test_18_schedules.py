@@ -3,6 +3,7 @@
 import signal
 from datetime import timedelta
 
+import pytest
 import sqlalchemy as sa
 
 from postq.db import database_now
@@ -43,8 +44,11 @@ def job_ids(ground: Ground) -> list[int]:
     return [row[0] for row in ground.all(sa.select(job.c.id).order_by(job.c.id))]
 
 
-def test_a_slot_is_fired_once_by_many_workers_one_of_them_frozen(either_ground: Ground, stock: Stock) -> None:
-    ground = either_ground
+@pytest.mark.postgres
+def test_a_slot_is_fired_once_by_many_workers_one_of_them_frozen(
+    postgres_ground: Ground, stock: Stock
+) -> None:
+    ground = postgres_ground
     workers = [ground.start_worker() for _ in range(3)]
     wait_until(lambda: all(worker.said("The worker is ready") for worker in workers), 60)
     ground.freeze(workers[0])
