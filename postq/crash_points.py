@@ -20,6 +20,7 @@ class CrashPoint(StrEnum):
     AFTER_CLAIM = "after-claim"  # supervisor: the lease is ours, nothing was started
     RUNNER_STARTED = "runner-started"  # runner: the request was read, no work was done
     RUNNER_MIDWAY = "runner-midway"  # runner: between two pieces of work
+    TRAINING_STEP = "training-step"  # runner: an optimizer step of an encoder was made
     BEFORE_RESULT = "before-result"  # runner: all work done, nothing written
     AFTER_RESULT = "after-result"  # runner: result files written, the supervisor not told
     BEFORE_COMMIT = "before-commit"  # supervisor: the result was read, no transaction was opened
@@ -42,8 +43,10 @@ def reach(point: CrashPoint) -> None:
         return
     name, _, nth = wanted.partition(":")
     if name == point and _count(name) == int(nth or 1) and _first_to_die():
-        signal_name = os.environ.get(SIGNAL_VARIABLE, "KILL")
-        os.kill(os.getpid(), signal.Signals[f"SIG{signal_name}"])
+        number = signal.Signals[f"SIG{os.environ.get(SIGNAL_VARIABLE, 'KILL')}"]
+        # To this very thread: sent to the process, a STOP may be taken by another thread first, and this one
+        # would run past the point before it stands still.
+        signal.pthread_kill(threading.get_ident(), number)
 
 
 def _count(name: str) -> int:

@@ -1,5 +1,7 @@
 """Connections, transactions, column types and the database's clock, for SQLite and PostgreSQL."""
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -34,6 +36,7 @@ SQLModel.metadata.naming_convention = {
 }
 
 SQLITE_BUSY_SECONDS = 30
+WAL_RETRY_SECONDS = 0.02
 POSTGRES_CONNECT_SECONDS = 5
 POSTGRES_STOPPED_CLIENT_SECONDS = 60
 """A client frozen inside a transaction loses it, and its row locks, after this long."""
@@ -188,7 +191,8 @@ def _sqlite_engine(url: sa.URL) -> Engine:
     def _configure(raw: Any, record: Any) -> None:
         del record
         raw.isolation_level = None  # SQLAlchemy's `begin` event below decides how to begin
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        _use_wal(raw)
+        for pragma in ("synchronous=FULL", "foreign_keys=ON"):
             raw.execute(f"PRAGMA {pragma}")
 
     @sa.event.listens_for(engine, "begin")
@@ -197,6 +201,23 @@ def _sqlite_engine(url: sa.URL) -> Engine:
         connection.exec_driver_sql(f"BEGIN {mode}")
 
     return engine
+
+
+def _use_wal(raw: Any) -> None:
+    """Switch a new file to the write-ahead log, waiting for whoever is switching it at this moment.
+
+    SQLite answers "database is locked" here at once, whatever the busy timeout: two commands that were the
+    first ones on an empty home would race.
+    """
+    deadline = time.monotonic() + SQLITE_BUSY_SECONDS
+    while True:
+        try:
+            raw.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(WAL_RETRY_SECONDS)
 
 
 def database_now(session: Session) -> datetime:

@@ -138,9 +138,9 @@ class Ground:
             "POSTQ_CRASH_SIGNAL": signal,
         }
 
-    def wait_until_reached(self) -> None:
+    def wait_until_reached(self, *, timeout: float = 60) -> None:
         """Wait until some process reached the crash point of this test."""
-        wait_until((self.scratch / "reached").exists, 60, saying="the crash point to be reached")
+        wait_until((self.scratch / "reached").exists, timeout, saying="the crash point to be reached")
 
     def start_worker(self, *prefix: str, **more: str) -> WorkerHandle:
         """Start a worker; `more` are variables for it, `prefix` a command to run it under."""

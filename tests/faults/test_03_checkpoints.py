@@ -88,11 +88,18 @@ def test_a_training_killed_at_every_step_of_a_checkpoint_ends_as_if_nothing_had_
 
 @pytest.mark.slow
 def test_a_drained_encoder_training_leaves_a_checkpoint_and_is_resumed(ground: Ground) -> None:
+    # Given a runner between two optimizer steps
     spec = encoder_spec(ground)
-    first = ground.start_worker()
+    first = ground.start_worker(**ground.at(CrashPoint.TRAINING_STEP, nth=2, signal="STOP"))
     job_id = ground.train(spec)
-    wait_until(lambda: ground.shards(job_id)[0].phase == "training", 240, saying="training to begin")
-    assert first.drain(timeout=120) == 0
+    ground.wait_until_reached(timeout=240)
+    runner = first.runner()
+    # When the worker is told to end, and the runner gets to its next batch
+    first.send(signal.SIGTERM)
+    wait_until(lambda: first.said("The runner is asked to stop"), 30)
+    runner.resume()
+    assert first.process.wait(timeout=120) == 0
+    # Then a checkpoint is kept, the attempt does not count, and another worker goes on from there
     shard = ground.shards(job_id)[0]
     assert (shard.state, shard.attempts, shard.crashes) == ("ready", 0, 0)
     assert shard.checkpoint is not None

@@ -3,6 +3,7 @@
 import time
 from functools import partial
 
+from postq.crash_points import CrashPoint, reach
 from postq.learning.encoder.epoch_plan import plan_epoch
 from postq.learning.encoder.inference import TokenBudget
 from postq.learning.encoder.resume import CheckpointWriter
@@ -64,6 +65,7 @@ class TrainingLoop:
         for window in windows[self.state.window :]:
             done = sum(map(len, windows[: self.state.window]))
             train_window(self.bench, self.state, window, pause=_stop, report=partial(self._report, done))
+            reach(CrashPoint.TRAINING_STEP)
             self._writer.write_if_due(self.bench, self.state)
 
     def _report(self, before_window: int) -> None:
