@@ -10,6 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CODE := postq tests benchmarks demo
 ARGS ?=
+JOBS ?= 2
 SEED ?= 1
 MINUTES ?= 5
 
@@ -35,8 +36,8 @@ demo: $(STAMP) ## the main job on a synthetic corpus: train, evaluate, classify,
 	@$(BIN)/python demo/run.py $(ARGS)
 
 .PHONY: test
-test: lint ## lint, then every test
-	$(BIN)/python -m pytest $(ARGS)
+test: lint ## lint, then every test (JOBS= processes, ARGS= for pytest)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: unit
 unit: $(STAMP) ## the quick tests only: no servers needed

@@ -40,9 +40,12 @@ def cell(column: Column[Any], row: Any) -> Text:
 
 
 def grid(rows: Iterable[Sequence[RenderableType]], *, indent: int = 2) -> RenderableType:
-    """Rows without headings, set in by `indent` columns; long cells are wrapped inside their column."""
+    """Rows without headings, set in by `indent` columns; long cells are wrapped, and no digest is cut."""
+    listed = list(rows)
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    for row in rows:
+    for _ in range(max(map(len, listed), default=0)):
+        table.add_column(overflow="fold")
+    for row in listed:
         table.add_row(*row)
     return Padding(table, (0, 0, 0, indent))
 
