@@ -123,7 +123,7 @@ BLOCKS = (
     Block(file="docs/exit_codes.md", name="exit codes", text=exit_codes),
     Block(file="docs/exit_codes.md", name="errors", text=error_tree),
 )
-OTHER_GENERATORS = ("cli_reference.py", "state_machine.py")
+OTHER_GENERATORS = ("cli_reference.py", "measurements.py", "state_machine.py")
 """Scripts beside this one that write a document of their own."""
 
 

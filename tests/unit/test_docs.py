@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from docs import generate
+from docs import generate, measurements
 from postq.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,6 +21,15 @@ def test_the_generated_part_is_what_the_code_says_now(block: generate.Block) -> 
 def test_a_page_without_the_marks_is_an_error_and_not_passed_over() -> None:
     with pytest.raises(ValueError, match=r"README\.md has no place marked"):
         generate.BLOCKS[0].written_into("no marks here")
+
+
+def test_the_measurements_are_what_the_benchmarks_recorded() -> None:
+    assert measurements.PAGE.read_text(encoding="utf-8") == measurements.page(), "`make docs` writes it anew"
+
+
+def test_every_recorded_row_is_shown_with_its_figures() -> None:
+    shown = measurements.table([{"what": "a|b", "value": 12345.6, "none": None}, {"what": "c", "value": 1}])
+    assert shown.splitlines() == ["| what | value |", "|---|---:|", "| a\\|b | 12,346 |", "| c | 1 |"]
 
 
 def test_the_settings_table_has_a_meaning_for_every_setting() -> None:
