@@ -1,4 +1,4 @@
-"""`postq bundles ensemble`: two bundles combined into one that is used like any other."""
+"""`postq bundles ensemble`: bundles combined into one that is used like any other."""
 
 from typing import Annotated, Literal
 
@@ -16,20 +16,28 @@ from postq.cli.terminal import say, show_json
     examples=(
         "postq bundles ensemble opinions-tfidf opinions-longformer --name opinions-both",
         "postq bundles ensemble @production job:12 --name careful --method and",
+        "postq bundles ensemble words bigrams opinions-longformer --name stacked --method stacking",
     ),
     exits=(3, 4, 5, 8, *ON_DATABASE),
 )
 def ensemble(
     ctx: typer.Context,
     *,
-    first: Annotated[str, typer.Argument(metavar="BUNDLE", help="Its number, NAME, @ALIAS or job:N.")],
-    second: Annotated[
-        str, typer.Argument(metavar="OTHER", help="Another one, of the same labels and split.")
+    bundles: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="BUNDLE...",
+            help="Two or more, of the same labels and split; each its number, NAME, @ALIAS or job:N.",
+            show_default=False,
+        ),
     ],
     name: Annotated[str, typer.Option(metavar="NAME", help="Name of the new bundle.", show_default=False)],
     method: Annotated[
-        Literal["mean_logit", "and", "or"],
-        typer.Option(help="Weighted mean of logits; or what both predict; or what either predicts."),
+        Literal["mean_logit", "stacking", "and", "or"],
+        typer.Option(
+            help="Weighted mean of two bundles' logits; a model over the logits of two or more; what all "
+            "predict; or what any predicts."
+        ),
     ] = "mean_logit",
     thresholds: Annotated[
         Method | None,
@@ -39,10 +47,10 @@ def ensemble(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Combine two bundles into one, from the scores they keep; needs no device and trains nothing.
+    """Combine bundles into one, from the scores they keep; needs no device.
 
-    Both must predict the same labels and have divided the documents in the same way. Weights and thresholds
-    are chosen on documents that both scored without having learned from them. The new bundle holds both.
+    All must predict the same labels and have divided the documents in the same way. Weights and thresholds
+    are chosen on documents that all scored without having learned from them. The new bundle holds them all.
     """
     from postq.db import database_now
     from postq.learning.bundle import open_bundle
@@ -53,7 +61,7 @@ def ensemble(
     invocation = invocation_of(ctx)
     home, chosen = invocation.settings.home, checked_name(name)
     with invocation.database.reading() as session:
-        rows = [resolve_bundle(session, reference) for reference in (first, second)]
+        rows = [resolve_bundle(session, reference) for reference in bundles]
     members = [open_bundle(home / row.path, expected_digest=row.digest) for row in rows]
     with (
         drafted(
@@ -76,4 +84,5 @@ def ensemble(
     if json:
         show_json(told)
     else:
-        say(f"Bundle {told['bundle']}, {chosen}, combines bundles {rows[0].id} and {rows[1].id}.")
+        named = ", ".join(str(member.id) for member in rows[:-1])
+        say(f"Bundle {told['bundle']}, {chosen}, combines bundles {named} and {rows[-1].id}.")

@@ -106,17 +106,17 @@ class EncoderRecipe(Record):
     seed: int = 42
 
 
-EnsembleMethod = Literal["mean_logit", "and", "or"]
+EnsembleMethod = Literal["mean_logit", "stacking", "and", "or"]
 
 
 class EnsembleRecipe(Record):
-    """Two bundles combined into one; made from stored scores, not trained."""
+    """Bundles combined into one; made from stored scores, not trained."""
 
     model: Literal["ensemble"] = "ensemble"
     preset: str = "ensemble"
     method: EnsembleMethod
     text: TextView
-    """The view both members read."""
+    """The view all members read."""
     members: tuple[str, ...]
     """Digests of the members, in order."""
     thresholds: ThresholdMethod

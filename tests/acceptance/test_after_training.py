@@ -95,19 +95,24 @@ def test_tiers_and_the_review_queue_say_where_people_are_needed(trained: Trained
 def test_an_ensemble_is_classified_with_and_evaluated_like_any_other_bundle(trained: Trained) -> None:
     user = trained.user
     made = user.asks("bundles", "ensemble", "first", "second", "--name", "both")
-    scoring = user.submits("classify-corpus", "news", "--bundle", "both")
-    judging = user.submits("submit-eval", "news", "--bundle", "both")
+    stacked = ("bundles", "ensemble", "first", "second", "--name", "stacked", "--method", "stacking")
+    jobs = {"both": made["bundle"], "stacked": user.asks(*stacked)["bundle"]}
+    scoring = [user.submits("classify-corpus", "news", "--bundle", name) for name in jobs]
+    judging = [user.submits("submit-eval", "news", "--bundle", name) for name in jobs]
     user.runs("up", "--until-idle")
-    assert user.runs("verify", scoring).out.rstrip().endswith("Verified.")
-    shown = user.asks("bundles", "show", "both")
-    assert (shown["bundle"], shown["kind"], shown["test_touches"]) == (made["bundle"], "ensemble", 2)
-    stored = next(
-        row
-        for row in shown["metrics"]["comparison"]
-        if (row["model"], row["split"], row["thresholds"]) == ("both", "test", "default")
-    )
-    report = user.asks("report", judging)
-    assert f'"micro_f1": {stored["micro_f1"]}' in json.dumps(report)
+    for (name, number), scored, judged in zip(jobs.items(), scoring, judging, strict=True):
+        assert user.runs("verify", scored).out.rstrip().endswith("Verified.")
+        shown = user.asks("bundles", "show", name)
+        assert (shown["bundle"], shown["kind"], shown["test_touches"]) == (number, "ensemble", 2)
+        stored = next(
+            row
+            for row in shown["metrics"]["comparison"]
+            if (row["model"], row["split"], row["thresholds"]) == (name, "test", "default")
+        )
+        assert f'"micro_f1": {stored["micro_f1"]}' in json.dumps(user.asks("report", judged))
+    relabelled = user.asks("rethreshold", "stacked", "--method", "half", "--job", scoring[1])
+    assert user.runs("verify", relabelled["job"]).out.rstrip().endswith("Verified.")
+    assert user.asks("compare", "stacked", "both")["titles"] == ["stacked", "both"]
     refused = user.tries("bundles", "ensemble", "first", "moved", "--name", "x")
     assert (refused.code, len(refused.messages)) == (8, 2)
     assert "divided the documents differently" in refused.err

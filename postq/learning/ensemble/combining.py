@@ -1,4 +1,4 @@
-"""How members' scores become one: weighted mean of logits, or AND and OR of their decisions."""
+"""How members' scores become one: weighted mean of logits, a stack, or AND and OR of their decisions."""
 
 import json
 from collections.abc import Sequence
@@ -11,8 +11,9 @@ from pydantic import ValidationError
 from postq.contracts.recipes import EnsembleMethod
 from postq.contracts.record import Record
 from postq.errors import BundleUnusable
+from postq.learning.ensemble.stacking import Stack
 from postq.learning.metrics.ranking import average_precision
-from postq.learning.review import logit
+from postq.learning.review import logit, sigmoid
 
 COMBINATION = "ensemble.json"
 MEMBERS = "members"
@@ -32,22 +33,28 @@ class Combination(Record):
     format: int = 1
     method: EnsembleMethod
     weights: tuple[float, ...]
-    """(labels,) share of the first of two members, the other has the rest; unused by AND and OR."""
+    """(labels,) share of the first of two members, the other has the rest; used by `mean_logit` only."""
+    stack: Stack | None = None
+    """The fitted model of `stacking`; None for the other methods."""
 
     def combine(self, scores: Sequence[Scores], *, thresholds: Sequence[NDArray[np.float64]]) -> Scores:
-        """(docs, labels) probabilities from the two members' own, given their (labels,) thresholds."""
-        first, second = scores
+        """(docs, labels) probabilities from the members' own, given their (labels,) thresholds."""
+        if self.stack is not None:
+            return self.stack.apply(scores)
         if self.method == "mean_logit":
+            first, second = scores
             share = np.array(self.weights)
-            return _sigmoid(share * logit(first) + (1 - share) * logit(second))
+            return np.asarray(sigmoid(share * logit(first) + (1 - share) * logit(second)), np.float32)
         return _decided(scores, thresholds, both=self.method == "and")
 
     def write(self, folder: Path) -> None:
         """Store in an ensemble's folder."""
-        (folder / COMBINATION).write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        (folder / COMBINATION).write_text(
+            self.model_dump_json(indent=1, exclude_none=True) + "\n", encoding="utf-8"
+        )
 
 
-def read_combination(folder: Path, *, labels: int) -> Combination:
+def read_combination(folder: Path, *, labels: int, members: int = 2) -> Combination:
     """The combination stored in an ensemble's folder. Raises BundleUnusable."""
     try:
         found = Combination.model_validate(json.loads((folder / COMBINATION).read_text(encoding="utf-8")))
@@ -59,6 +66,12 @@ def read_combination(folder: Path, *, labels: int) -> Combination:
     if len(found.weights) != labels:
         raise BundleUnusable(
             f"{COMBINATION} of {folder} weighs {len(found.weights)} labels, the bundle has {labels}.",
+            hint="Make the ensemble again with: postq bundles ensemble.",
+        )
+    stacked = found.stack is not None and found.stack.fits(members=members, labels=labels)
+    if stacked != (found.method == "stacking"):
+        raise BundleUnusable(
+            f"{COMBINATION} of {folder} does not hold the stack of {members} members and {labels} labels.",
             hint="Make the ensemble again with: postq bundles ensemble.",
         )
     return found
@@ -87,9 +100,9 @@ def _decided(scores: Sequence[Scores], thresholds: Sequence[NDArray[np.float64]]
     """Each member's margin to its threshold, the smaller or the larger; 0.5 and more exactly when decided."""
     margins = [_margins(each, cut) for each, cut in zip(scores, thresholds, strict=True)]
     decisions = [each.astype(np.float64) >= cut for each, cut in zip(scores, thresholds, strict=True)]
-    margin = np.minimum(*margins) if both else np.maximum(*margins)
-    decided = decisions[0] & decisions[1] if both else decisions[0] | decisions[1]
-    combined = _sigmoid(margin)
+    margin = (np.minimum if both else np.maximum).reduce(margins)
+    decided = (np.logical_and if both else np.logical_or).reduce(decisions)
+    combined = np.asarray(sigmoid(margin), np.float32)
     # Rounding to float32 must not move a score across 0.5.
     half = np.float32(0.5)
     return np.where(decided, np.maximum(combined, half), np.minimum(combined, BELOW_HALF))
@@ -97,8 +110,3 @@ def _decided(scores: Sequence[Scores], thresholds: Sequence[NDArray[np.float64]]
 
 def _margins(scores: Scores, thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
     return logit(scores) - np.where(thresholds > 1, np.inf, logit(np.minimum(thresholds, 1.0)))
-
-
-def _sigmoid(logits: NDArray[np.float64]) -> Scores:
-    small = np.exp(-np.abs(logits))
-    return np.asarray(np.where(logits >= 0, 1.0, small) / (1.0 + small), np.float32)

@@ -1,10 +1,12 @@
 """Making an ensemble: weights and thresholds from the members' stored scores, members inside its folder."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from postq.contracts.recipes import EnsembleMethod, EnsembleRecipe, ThresholdMethod
 from postq.errors import IntegrityError, NotTrainable
@@ -12,8 +14,9 @@ from postq.learning.bundle.bundle import Bundle
 from postq.learning.bundle.score_file import Part, ScoredPart
 from postq.learning.bundle.split_file import read_split
 from postq.learning.bundle.writing import write_bundle
-from postq.learning.ensemble.combining import MEMBERS, Combination, best_weights
+from postq.learning.ensemble.combining import MEMBERS, Combination, Scores, best_weights
 from postq.learning.ensemble.members import require_fit
+from postq.learning.ensemble.stacking import FOLDS, Stacked, fit_stacked, learnable
 from postq.learning.judging import JudgedModel, comparison_rows
 from postq.learning.rejudging import (
     StoredScores,
@@ -24,6 +27,19 @@ from postq.learning.rejudging import (
     stored_scores,
 )
 from postq.learning.rethresholding import link_files, threshold_overfit
+from postq.learning.tfidf.folds import assign_folds
+
+BY_DECISION = ("and", "or")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """A combination, and how it scores the documents it was chosen on."""
+
+    combination: Combination
+    scores: Scores
+    """(docs, labels) of the tuning documents; of a stack, each by one that was not fitted on it."""
+    facts: dict[str, Any]
 
 
 def make_ensemble(
@@ -34,27 +50,28 @@ def make_ensemble(
     method: EnsembleMethod = "mean_logit",
     thresholds: ThresholdMethod | None = None,
 ) -> Bundle:
-    """Write the ensemble of two verified bundles at `output`; it holds both, hard-linked, and needs neither.
+    """Write the ensemble of verified bundles at `output`; it holds them all, hard-linked, and needs none.
 
-    Weights are chosen and thresholds tuned on the documents both members keep honest scores of: validation
-    for encoders; for two TF-IDF bundles all that have out-of-fold scores.
+    Weights are chosen and thresholds tuned on the documents all members keep honest scores of: validation
+    where one is an encoder; all that have out-of-fold scores where all are TF-IDF. A stack is fitted in folds
+    of these, thresholds are tuned on its out-of-fold scores, and the one kept is fitted on all of them.
     `thresholds` defaults to `micro_macro`, and to `half` for AND and OR, whose scores reach 0.5 exactly
     when the members' own decisions say so. Raises LabelSetMismatch, LeakRefused, BadInput, NotTrainable.
     """
-    require_fit(members)
+    require_fit(members, method=method)
     metrics = [read_metrics(member) for member in members]
     kept = [stored_scores(member, metrics=facts) for member, facts in zip(members, metrics, strict=True)]
     tuning = _tuning(kept, members)
-    combination = _combination(method, tuning)
+    chosen = _chosen(method, tuning, members)
     recipe = EnsembleRecipe(
         method=method,
         text=members[0].recipe.text,
         members=tuple(member.digest for member in members),
-        thresholds=thresholds or ("micro_macro" if method == "mean_logit" else "half"),
+        thresholds=thresholds or ("half" if method in BY_DECISION else "micro_macro"),
         seed=members[0].recipe.seed,
     )
     judged = rejudge(
-        _combined(combination, members, kept, tuning),
+        _combined(chosen, members, kept, tuning),
         labels=members[0].labels,
         method=recipe.thresholds,
         score_space=f"ensemble-{method}",
@@ -68,78 +85,128 @@ def make_ensemble(
         labels=members[0].labels,
         thresholds=judged.thresholds,
         split=read_split(members[0].path),
-        metrics=_metrics(members, metrics, judged, combination, name=name),
+        metrics=_metrics(members, metrics, judged, chosen, name=name),
         recipe=recipe,
         corpus=members[0].manifest.corpus,
-        write_model_files=lambda folder: _write_model(folder, members, combination),
+        write_model_files=lambda folder: _write_model(folder, members, chosen.combination),
         scores=judged.parts,
     )
 
 
 def _tuning(kept: Sequence[StoredScores], members: Sequence[Bundle]) -> list[ScoredPart]:
-    """Both members' scores of the documents that neither was fitted on when it scored them."""
+    """The members' scores of the documents that none was fitted on when it scored them."""
     found = _aligned([each.tuning for each in kept], members)
     found = found or _aligned([each.validation for each in kept], members)
     if found is None:
         raise NotTrainable(
             "The members keep no scores of common validation documents.",
-            hint="Train both on a corpus with a validation split.",
+            hint="Train them on a corpus with a validation split.",
         )
     return found
 
 
-def _combination(method: EnsembleMethod, tuning: Sequence[ScoredPart]) -> Combination:
-    first, second = tuning
-    even = np.full(first.truth.shape[1], 0.5)
-    found = best_weights(first.truth, first.scores, second.scores) if method == "mean_logit" else even
-    return Combination(method=method, weights=tuple(found.tolist()))
+def _chosen(method: EnsembleMethod, tuning: Sequence[ScoredPart], members: Sequence[Bundle]) -> Chosen:
+    truth, scores = tuning[0].truth, [part.scores for part in tuning]
+    weights = np.full(truth.shape[1], 1 / len(members))
+    if method == "stacking":
+        found = _stacked(tuning, members)
+        combination = Combination(method=method, weights=tuple(weights.tolist()), stack=found.stack)
+        return Chosen(combination=combination, scores=found.scores, facts=_stack_facts(found, truth, members))
+    if method == "mean_logit":
+        weights = best_weights(truth, *scores)
+    combination = Combination(method=method, weights=tuple(weights.tolist()))
+    return Chosen(
+        combination=combination,
+        scores=combination.combine(scores, thresholds=_cuts(members)),
+        facts={"method": method, "mean_weight_of_first": float(weights.mean())},
+    )
+
+
+def _stacked(tuning: Sequence[ScoredPart], members: Sequence[Bundle]) -> Stacked:
+    """Fitted in folds that keep near-duplicates together."""
+    first = tuning[0]
+    known = {entry.document_id: entry.cluster for entry in read_split(members[0].path)}
+    clusters = [known.get(name, -1 - at) for at, name in enumerate(first.document_ids)]
+    folds = min(FOLDS, len(set(clusters)))
+    if folds < 2:
+        raise NotTrainable(
+            "The members keep honest scores of one document, or of near-duplicates of one: a stack cannot be "
+            "fitted and judged apart.",
+            hint="Use --method mean_logit, or train on more documents.",
+        )
+    fold = assign_folds(first.truth, clusters, folds=folds, seed=members[0].recipe.seed)
+    return fit_stacked(first.truth, [part.scores for part in tuning], fold)
+
+
+def _stack_facts(found: Stacked, truth: NDArray[np.bool_], members: Sequence[Bundle]) -> dict[str, Any]:
+    means = [float(np.mean(row)) for row in found.stack.weights]
+    return {
+        "method": "stacking",
+        "prior_strength": found.strength,
+        "out_of_fold_log_loss": {f"{strength:g}": loss for strength, loss in found.log_loss.items()},
+        "mean_weights": {member.name: mean for member, mean in zip(members, means, strict=True)},
+        "labels_left_to_the_mean": int((~learnable(truth)).sum()),
+    }
+
+
+def _cuts(members: Sequence[Bundle]) -> list[NDArray[np.float64]]:
+    return [member.thresholds.values for member in members]
 
 
 def _combined(
-    combination: Combination,
-    members: Sequence[Bundle],
-    kept: Sequence[StoredScores],
-    tuning: Sequence[ScoredPart],
+    chosen: Chosen, members: Sequence[Bundle], kept: Sequence[StoredScores], tuning: Sequence[ScoredPart]
 ) -> StoredScores:
-    cuts = [member.thresholds.values for member in members]
-
     def one(parts: Sequence[ScoredPart] | None, name: Part) -> ScoredPart | None:
         if parts is None:
             return None
-        scores = combination.combine([part.scores for part in parts], thresholds=cuts)
-        return relabelled(parts[0], name, scores)
+        scores = [part.scores for part in parts]
+        return relabelled(parts[0], name, chosen.combination.combine(scores, thresholds=_cuts(members)))
 
-    out_of_fold = {each.tuned_on for each in kept} == {"out_of_fold"}
-    tuned = one(tuning, "tuning")
-    assert tuned is not None
+    tuned = relabelled(tuning[0], "tuning", chosen.scores)
     validation = one(_aligned([each.validation for each in kept], members), "validation")
+    out_of_fold = {each.tuned_on for each in kept} == {"out_of_fold"}
     return StoredScores(
         tuning=tuned,
         tuned_on="out_of_fold" if out_of_fold else "validation",
-        validation=validation if out_of_fold else tuned,
+        validation=_honest(validation, tuned) if out_of_fold else tuned,
         test=one(_aligned([each.test for each in kept], members), "test"),
     )
 
 
+def _honest(validation: ScoredPart | None, tuned: ScoredPart) -> ScoredPart | None:
+    """Validation scores, those of tuning documents as in tuning: a stack learned from them."""
+    if validation is None:
+        return None
+    where = {name: at for at, name in enumerate(tuned.document_ids)}
+    scores = validation.scores.copy()
+    for at, name in enumerate(validation.document_ids):
+        if name in where:
+            scores[at] = tuned.scores[where[name]]
+    return relabelled(validation, "validation", scores)
+
+
 def _aligned(parts: Sequence[ScoredPart | None], members: Sequence[Bundle]) -> list[ScoredPart] | None:
-    """Both members' scores of the documents both have, in the first one's order; None when there are none.
+    """The members' scores of the documents all have, in the first one's order; None when there are none.
 
     Raises IntegrityError when the members hold different truths about a document.
     """
-    first, second = parts
-    if first is None or second is None:
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
         return None
-    where = {name: at for at, name in enumerate(second.document_ids)}
-    common = [(at, where[name]) for at, name in enumerate(first.document_ids) if name in where]
+    places = [{name: at for at, name in enumerate(part.document_ids)} for part in known]
+    common = [name for name in known[0].document_ids if all(name in place for place in places)]
     if not common:
         return None
-    rows = np.array(common)
-    aligned = [_rows(part, rows[:, side]) for side, part in enumerate((first, second))]
-    if not np.array_equal(aligned[0].truth, aligned[1].truth):
-        raise IntegrityError(
-            f"'{members[0].name}' and '{members[1].name}' hold different labels of the same documents.",
-            hint="Train both on the same corpus version.",
-        )
+    aligned = [
+        _rows(part, np.array([place[name] for name in common]))
+        for part, place in zip(known, places, strict=True)
+    ]
+    for member, part in zip(members, aligned, strict=True):
+        if not np.array_equal(aligned[0].truth, part.truth):
+            raise IntegrityError(
+                f"'{members[0].name}' and '{member.name}' hold different labels of the same documents.",
+                hint="Train them on the same corpus version.",
+            )
     return aligned
 
 
@@ -164,13 +231,12 @@ def _metrics(
     members: Sequence[Bundle],
     metrics: Sequence[Mapping[str, Any]],
     judged: JudgedModel,
-    combination: Combination,
+    chosen: Chosen,
     *,
     name: str,
 ) -> dict[str, Any]:
     """The whole of metrics.json, with the members' own rows beside the ensemble's."""
     theirs = [row for facts in metrics for row in facts["comparison"] if row["model"] == facts["name"]]
-    shares = np.array(combination.weights)
     return {
         "format": 1,
         "name": name,
@@ -181,7 +247,7 @@ def _metrics(
         ],
         "comparison": [*comparison_rows(judged, model=name, kind="ensemble"), *theirs],
         "against_baseline": None,
-        "facts": {"method": combination.method, "mean_weight_of_first": float(shares.mean())},
+        "facts": chosen.facts,
         "history": [],
         "tuning": judged.tuning,
         "validation": judged.reports.get("validation"),

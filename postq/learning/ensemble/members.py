@@ -1,12 +1,17 @@
 """The members inside an ensemble's folder: whole bundles of their own, and whether they fit each other."""
 
 from collections.abc import Sequence
+from itertools import combinations
 
+from postq.contracts.recipes import EnsembleMethod
 from postq.errors import BadInput, BundleUnusable, LabelSetMismatch, LeakRefused
 from postq.learning.bundle.bundle import Bundle
 from postq.learning.bundle.opening import open_bundle
 from postq.learning.bundle.split_file import read_split
 from postq.learning.ensemble.combining import MEMBERS
+
+MOST_MEMBERS = 8
+"""Each is loaded to score, and their files count towards the most a bundle may hold."""
 
 
 def open_members(bundle: Bundle) -> list[Bundle]:
@@ -14,23 +19,42 @@ def open_members(bundle: Bundle) -> list[Bundle]:
     folder = bundle.path / MEMBERS
     digests = getattr(bundle.recipe, "members", ())
     members = [open_bundle(folder / str(at), expected_digest=digest) for at, digest in enumerate(digests)]
-    if len(members) != 2 or any(member.labels != bundle.labels for member in members):
+    if not 2 <= len(members) <= MOST_MEMBERS or any(member.labels != bundle.labels for member in members):
         raise BundleUnusable(
-            f"The ensemble at {bundle.path} does not hold two members with its own labels.",
+            f"The ensemble at {bundle.path} does not hold its members with its own labels.",
             hint="Make the ensemble again with: postq bundles ensemble.",
         )
     return members
 
 
-def require_fit(members: Sequence[Bundle]) -> None:
+def require_fit(members: Sequence[Bundle], *, method: EnsembleMethod) -> None:
     """Refuse bundles that cannot be combined honestly.
 
     Raises LabelSetMismatch for other labels, LeakRefused for another split (one would be judged on what the
-    other learned from), BadInput for the same bundle twice or texts read in different views.
+    other learned from), BadInput for a number the method does not take, the same bundle twice or texts read
+    in different views.
     """
-    first, second = members
-    if first.model_digest == second.model_digest:
-        raise BadInput("Both members are the same model.", hint="Name two bundles that were trained apart.")
+    if not 2 <= len(members) <= MOST_MEMBERS:
+        raise BadInput(
+            f"An ensemble has 2 to {MOST_MEMBERS} members, not {len(members)}.",
+            hint="Name at least two bundles; an ensemble may itself be a member.",
+        )
+    if method == "mean_logit" and len(members) != 2:
+        raise BadInput(
+            f"mean_logit weighs two members against each other, not {len(members)}.",
+            hint="Use --method stacking, or combine two first and the result with the third.",
+        )
+    for one, other in combinations(members, 2):
+        if one.model_digest == other.model_digest:
+            raise BadInput(
+                f"'{one.name}' and '{other.name}' are the same model.",
+                hint="Name bundles that were trained apart.",
+            )
+    for other in members[1:]:
+        _require_alike(members[0], other)
+
+
+def _require_alike(first: Bundle, second: Bundle) -> None:
     if first.labels != second.labels:
         own, other = set(first.labels), set(second.labels)
         raise LabelSetMismatch(

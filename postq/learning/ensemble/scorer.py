@@ -16,7 +16,7 @@ from postq.learning.scoring import Scorer, load_scorer
 
 WINDOW_DOCUMENTS = 2048
 WINDOW_CHARACTERS = 32_000_000
-"""Documents held while both members score them."""
+"""Documents held while all members score them."""
 
 OnFailure = Callable[[DocumentFailure], None]
 
@@ -29,7 +29,7 @@ class EnsembleScorer:
     ) -> None:
         members = open_members(bundle)
         self._labels = bundle.labels
-        self._combination = read_combination(bundle.path, labels=len(bundle.labels))
+        self._combination = read_combination(bundle.path, labels=len(bundle.labels), members=len(members))
         self._thresholds = [member.thresholds.values for member in members]
         self._scorers: list[Scorer] = [
             load_scorer(
