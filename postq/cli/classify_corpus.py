@@ -34,9 +34,15 @@ def classify_corpus(
         options.switch("--only-new", help="Skip documents this bundle has scored before, by their content."),
     ] = False,
     max_tokens_per_batch: Annotated[
-        int,
-        typer.Option(metavar="N", min=1, help="Tokens in one batch of an encoder; lower needs less memory."),
-    ] = 16_384,
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Tokens in one batch of an encoder; lower needs less memory. By default 16384, but one "
+            "document at a time on a CPU, so that the result is the same however the work is cut.",
+            show_default=False,
+        ),
+    ] = None,
     device_kind: options.DeviceKind = "any",
     memory: options.Memory = None,
     priority: options.Priority = 100,
@@ -64,7 +70,7 @@ def classify_corpus(
 
 
 def _spec(
-    session: "Session", *, corpus: str, bundle: str, only_new: bool, batch_tokens: int
+    session: "Session", *, corpus: str, bundle: str, only_new: bool, batch_tokens: int | None
 ) -> "ClassifySpec":
     from postq.contracts.specs import ClassifySpec
     from postq.registry.corpora import resolve_corpus

@@ -49,7 +49,9 @@ class ClassifySpec(Record):
     """A bundle reference, as in EvaluateSpec."""
     only_new: bool = False
     """Skip documents that have a prediction for the same content and fingerprint."""
-    max_tokens_per_batch: int = Field(16_384, ge=1)
+    max_tokens_per_batch: int | None = Field(None, ge=1)
+    """Of an encoder; None scores one document at a time on a CPU, where the result is then the same however
+    the work is cut."""
 
 
 JobSpec = Annotated[TrainSpec | EvaluateSpec | ClassifySpec, Field(discriminator="kind")]

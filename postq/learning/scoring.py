@@ -36,13 +36,15 @@ def load_scorer(
     bundle: Bundle,
     device: Device,
     *,
-    max_tokens_per_batch: int = 16_384,
+    max_tokens_per_batch: int | None = None,
     batch_divisor: int = 1,
 ) -> Scorer:
     """Load a verified bundle's model onto a device.
 
-    `max_tokens_per_batch` bounds an encoder's batch and is divided by `batch_divisor` after a device ran
-    out of memory. Raises ExtraMissing when the libraries of the bundle's kind are not installed.
+    `max_tokens_per_batch` bounds an encoder's batch (by default as `encoder.inference.token_budget` says) and
+    is divided by `batch_divisor` after a device ran out of memory.
+
+    Raises ExtraMissing when the libraries of the bundle's kind are not installed.
     """
     try:
         if bundle.kind == "tfidf":

@@ -17,7 +17,7 @@ class Resident:
     def __init__(self) -> None:
         self._bundle: Bundle | None = None
         self._scorer: Scorer | None = None
-        self._scorer_key: tuple[str, int, int] | None = None
+        self._scorer_key: tuple[str, int | None, int] | None = None
         self._signature: tuple[tuple[str, int, int, int], ...] = ()
 
     def bundle(self, wanted: BundleOnDisk) -> "Bundle":
@@ -37,7 +37,7 @@ class Resident:
         return self._bundle
 
     def scorer(
-        self, wanted: BundleOnDisk, device: Device, *, max_tokens_per_batch: int, batch_divisor: int
+        self, wanted: BundleOnDisk, device: Device, *, max_tokens_per_batch: int | None, batch_divisor: int
     ) -> tuple["Bundle", "Scorer"]:
         """The bundle and its loaded model; raises as `bundle` does, and ExtraMissing."""
         from postq.learning.scoring import load_scorer

@@ -20,6 +20,8 @@ from postq.errors import DigestMismatch
 SCORES_FILE = "scores.arrow"
 QUARANTINE_FILE = "quarantine.jsonl"
 MAX_ERROR_CHARACTERS = 2000
+READ_ROWS = 5000
+"""Documents handed on at once: each batch costs the database two statements, however small it is."""
 
 
 def score_schema(labels: int) -> pa.Schema:
@@ -79,10 +81,10 @@ class ResultWriter:
 
 
 def read_scores(folder: Path) -> Iterator[ScoreBatch]:
-    """The batches as they were written, memory-mapped: only what is looked at is read."""
+    """All scores in the order they were written; those of many small batches together."""
     with pa.memory_map(str(folder / SCORES_FILE)) as source, pa.ipc.open_file(source) as reader:
-        for number in range(reader.num_record_batches):
-            yield _score_batch(reader.get_batch(number))
+        for batch in reader.read_all().combine_chunks().to_batches(max_chunksize=READ_ROWS):
+            yield _score_batch(batch)
 
 
 def read_quarantine(folder: Path) -> list[DocumentFailure]:

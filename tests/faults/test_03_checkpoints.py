@@ -1,20 +1,16 @@
 """Fault 3: a training killed in the middle of an epoch and of every step of writing a checkpoint."""
 
 import signal
-import subprocess
-import sys
 
 import pytest
 import sqlalchemy as sa
 
-from postq.contracts.recipes import EncoderRecipe, LabelRecipe
-from postq.contracts.specs import TrainSpec
 from postq.crash_points import CrashPoint
 from postq.models.bundle import BundleRow
-from postq.models.corpus import Corpus
 from postq.models.tables import event
 from tests.faults.accounting import check_invariants, check_no_orphans
 from tests.faults.ground import Ground, WorkerHandle
+from tests.faults.tiny_encoder import encoder_spec
 from tests.waiting import wait_until
 
 pytest.importorskip("torch")
@@ -25,27 +21,6 @@ CRASHES = (
     (CrashPoint.BEFORE_CHECKPOINT_RENAME, 2, "runner"),
 )
 """Each kills one process; the training goes on from whatever was registered before."""
-
-
-def encoder_spec(ground: Ground) -> TrainSpec:
-    """A tiny Longformer, made here and now, for two epochs."""
-    with ground.database.reading() as session:
-        snapshot = ground.home / session.get_one(Corpus, 1).path
-    folder = ground.scratch / "tiny"
-    command = [sys.executable, "-m", "postq.learning.encoder.tiny", str(folder), "--snapshot", str(snapshot)]
-    subprocess.run(command, check=True, timeout=240, env=ground.environment(), capture_output=True)
-    recipe = EncoderRecipe(
-        backbone=str(folder),
-        max_tokens=64,
-        epochs=2,
-        batch_documents=4,
-        accumulation=2,
-        learning_rate=1e-3,
-        baseline=False,
-        thresholds="half",
-        labels=LabelRecipe(min_label_count=2),
-    )
-    return TrainSpec(corpus_id=1, bundle_name="tiny", recipe=recipe)
 
 
 def wait_for_words(worker: WorkerHandle, words: str) -> None:

@@ -9,12 +9,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from postq.contracts.device import Device
 from postq.learning.encoder.compute import is_out_of_memory, release_memory
 from postq.learning.encoder.forward import Batch, Pooling, forward_logits
 from postq.learning.encoder.tokens import TokenIds, TokenisedText
 
 log = structlog.get_logger()
 Logits = NDArray[np.float32]
+
+ONE_AT_A_TIME = 1
+"""Tokens: a batch always holds at least one sequence, and with this budget no other."""
+ACCELERATOR_TOKENS = 16_384
 
 
 @dataclass(slots=True)
@@ -26,6 +31,18 @@ class TokenBudget:
     def halve(self) -> None:
         """Allow half as many tokens from now on."""
         self.tokens = max(1, self.tokens // 2)
+
+
+def token_budget(device: Device, *, asked: int | None, divisor: int) -> TokenBudget:
+    """The budget asked for; by default one document at a time on a CPU, a full batch on an accelerator.
+
+    How a matrix product is cut, and so its last bits, follows from the shape of the whole batch. Alone, a
+    document has the same shape and hence the same score whatever shard, attempt or order it comes in. On a
+    CPU that costs nothing from 2,000 tokens on (docs/performance.md).
+    """
+    if asked is None:
+        asked = ONE_AT_A_TIME if device.kind == "cpu" else ACCELERATOR_TOKENS
+    return TokenBudget(max(1, asked // divisor))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from postq.learning.bundle.bundle import Bundle
 from postq.learning.encoder.backbones import load_classifier
 from postq.learning.encoder.compute import torch_device
 from postq.learning.encoder.forward import runnable_form
-from postq.learning.encoder.inference import Logits, TokenBudget, document_logits
+from postq.learning.encoder.inference import Logits, document_logits, token_budget
 from postq.learning.encoder.prefetch import prefetched
 from postq.learning.encoder.scoring_space import read_settings
 from postq.learning.encoder.tokens import TextTokeniser, TokenisedText
@@ -38,14 +38,14 @@ class EncoderScorer:
     """A loaded encoder bundle; satisfies `learning.scoring.Scorer`."""
 
     def __init__(
-        self, bundle: Bundle, device: Device, *, max_tokens_per_batch: int, batch_divisor: int = 1
+        self, bundle: Bundle, device: Device, *, max_tokens_per_batch: int | None, batch_divisor: int = 1
     ) -> None:
         target = torch_device(device)
         backbone = load_classifier(bundle.path, labels=bundle.labels)
         self._settings = read_settings(bundle.path)
         self._labels = bundle.labels
         self._runs = runnable_form(backbone.model.to(target)).eval()
-        self._budget = TokenBudget(max(1, max_tokens_per_batch // batch_divisor))
+        self._budget = token_budget(device, asked=max_tokens_per_batch, divisor=batch_divisor)
         self._tokeniser = TextTokeniser(
             backbone.tokenizer,
             max_tokens=self._settings.max_tokens,

@@ -25,7 +25,7 @@ class EnsembleScorer:
     """A loaded ensemble; satisfies `learning.scoring.Scorer`."""
 
     def __init__(
-        self, bundle: Bundle, device: Device, *, max_tokens_per_batch: int, batch_divisor: int = 1
+        self, bundle: Bundle, device: Device, *, max_tokens_per_batch: int | None, batch_divisor: int = 1
     ) -> None:
         members = open_members(bundle)
         self._labels = bundle.labels

@@ -8,6 +8,7 @@ import pytest
 
 from postq.contracts.scoring import DocumentFailure, ScoreBatch
 from postq.errors import DigestMismatch
+from postq.tasks import results
 from postq.tasks.results import ResultWriter, check_coverage, read_quarantine, read_scores
 
 LABELS = ("dismissal", "appeal", "stay")
@@ -36,11 +37,22 @@ def write(folder: Path, *batches: Sequence[int], failures: Sequence[int] = ()) -
 
 def test_scores_come_back_bit_for_bit(tmp_path: Path) -> None:
     written = write(tmp_path, [3, 1], [2])
-    for before, after in zip(written, read_scores(tmp_path), strict=True):
-        assert before.scores.tobytes() == after.scores.tobytes()
-        assert before.rows.tolist() == after.rows.tolist()
-        assert after.tokens_total.tolist() == [7] * len(after.rows)
-        assert after.tokens_seen.tolist() == [5] * len(after.rows)
+    (after,) = read_scores(tmp_path)
+    assert after.scores.tobytes() == b"".join(before.scores.tobytes() for before in written)
+    assert after.rows.tolist() == [3, 1, 2]
+    assert after.tokens_total.tolist() == [7] * 3
+    assert after.tokens_seen.tolist() == [5] * 3
+
+
+def test_many_scores_come_back_in_pieces_of_bounded_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "READ_ROWS", 2)
+    written = write(tmp_path, [3, 1], [2], [5, 4])
+    found = list(read_scores(tmp_path))
+    assert [one.rows.tolist() for one in found] == [[3, 1], [2, 5], [4]]
+    scores = b"".join(before.scores.tobytes() for before in written)
+    assert b"".join(one.scores.tobytes() for one in found) == scores
 
 
 def test_scores_of_a_strided_or_double_array_are_stored_row_by_row(tmp_path: Path) -> None:

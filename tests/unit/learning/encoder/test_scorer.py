@@ -48,7 +48,7 @@ def folder(trained: TrainedEncoder, tmp_path_factory: pytest.TempPathFactory) ->
     return target
 
 
-def load(folder: Path, *, tokens: int = 1000, divisor: int = 1) -> EncoderScorer:
+def load(folder: Path, *, tokens: int | None = 1000, divisor: int = 1) -> EncoderScorer:
     bundle = cast(Bundle, SimpleNamespace(path=folder, labels=LABELS))
     return EncoderScorer(bundle, CPU, max_tokens_per_batch=tokens, batch_divisor=divisor)
 
@@ -92,6 +92,17 @@ def test_small_windows_of_documents_change_no_score(
     found, _, _ = run(load(folder), iter(DOCUMENTS))
     scores = np.concatenate([found[each.row].scores for each in DOCUMENTS])
     np.testing.assert_allclose(scores, trained.score(DOCUMENTS), atol=1e-5)
+
+
+def test_by_default_a_score_on_a_cpu_is_the_same_to_the_last_bit_whatever_its_neighbours(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _, _ = run(load(folder, tokens=None), DOCUMENTS)
+    monkeypatch.setattr(scorer, "WINDOW_DOCUMENTS", 7)
+    for some, divisor in ((DOCUMENTS[::-1], 1), (DOCUMENTS[5:41], 4), (DOCUMENTS[17:18], 1)):
+        found, _, _ = run(load(folder, tokens=None, divisor=divisor), some)
+        for each in some:
+            assert found[each.row].scores.tobytes() == whole[each.row].scores.tobytes()
 
 
 def test_documents_that_cannot_be_scored_are_told_apart_and_the_rest_go_on(folder: Path) -> None:
