@@ -35,9 +35,10 @@ def assign_splits(keys: SnapshotKeys, *, recipe: SplitRecipe, clusters: NDArray[
     Documents of one cluster share a split unless an official split parts them (`describe_splits` reports
     those). With an official split, documents without one train, and a split the source does not have is
     carved out of train by the recipe's method and shares. Raises BadInput for shares above 1, NotTrainable
-    when there are too few documents for every split.
+    when there are too few documents for every split, or the official one leaves none to train on.
     """
     shares = _shares(recipe)
+    _require_training_documents(keys, recipe=recipe)
     if not uses_official(keys, recipe=recipe):
         return _divide(keys, range(len(keys)), shares=shares, recipe=recipe, clusters=clusters)
     assigned: list[SplitName] = [split or "train" for split in keys.splits]
@@ -54,11 +55,19 @@ def assign_splits(keys: SnapshotKeys, *, recipe: SplitRecipe, clusters: NDArray[
 
 
 def uses_official(keys: SnapshotKeys, *, recipe: SplitRecipe) -> bool:
-    """True when the recipe wants official splits and the corpus has them, with documents to train on."""
+    """True when the recipe wants official splits and the corpus has them."""
     official = [split for split in keys.splits if split is not None]
-    if not recipe.official or not official or len(official) < MIN_OFFICIAL_SHARE * len(keys):
-        return False
-    return len(official) < len(keys) or "train" in official
+    return recipe.official and bool(official) and len(official) >= MIN_OFFICIAL_SHARE * len(keys)
+
+
+def _require_training_documents(keys: SnapshotKeys, *, recipe: SplitRecipe) -> None:
+    """To deal documents out that the source holds back for tests would train on its test set."""
+    if recipe.official and len(keys) and not {None, "train"} & set(keys.splits):
+        raise NotTrainable(
+            "The corpus' official split has no documents to train on: "
+            f"all {len(keys)} are for validation or test.",
+            hint="Add the training documents, or divide these anew with --set split.official=false.",
+        )
 
 
 def cluster_keys(keys: SnapshotKeys, *, clusters: NDArray[np.int64]) -> dict[int, bytes]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from postq.contracts.document import Document, SplitName
+from postq.learning.labels import labels_on_none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,3 +30,9 @@ class TrainingData:
     manifest: Sequence[SplitEntry]
     corpus: str
     """Name and version of the corpus, for the model card."""
+
+
+def labels_without_positives(data: TrainingData) -> dict[str, list[str]]:
+    """By split that holds documents: the labels none of them carries."""
+    splits = {"train": data.train, "validation": data.validation, "test": data.test}
+    return {name: labels_on_none(documents, data.labels) for name, documents in splits.items() if documents}

@@ -141,13 +141,15 @@ def detect_empty(
     *,
     unreadable: Mapping[str, Sequence[str]],
     labels_without_positives: Mapping[str, Sequence[str]],
+    labels_without_negatives: Sequence[str] = (),
     empty_predicted_share: float = 0.0,
     empty_true_share: float = 0.0,
 ) -> Detection | None:
     """EMPTY: something that should hold a thing holds none.
 
     `unreadable`: split -> documents without one token the model knows. `labels_without_positives`: split ->
-    labels no document of it carries. The shares are of documents without any label, predicted and true.
+    labels no document of it carries. `labels_without_negatives`: labels every training document carries. The
+    shares are of documents without any label, predicted and true.
     """
     found = []
     for split, documents in unreadable.items():
@@ -156,6 +158,9 @@ def detect_empty(
     for split, labels in labels_without_positives.items():
         if labels:
             found.append(f"{len(labels)} labels are on no {split} document ({', '.join(labels[:3])})")
+    if labels_without_negatives:
+        named = ", ".join(labels_without_negatives[:3])
+        found.append(f"{len(labels_without_negatives)} labels are on every train document ({named})")
     if empty_predicted_share > empty_true_share + EMPTY_SHARE:
         found.append(
             f"{empty_predicted_share:.0%} of documents get no label where {empty_true_share:.0%} have none"
@@ -169,6 +174,7 @@ def detect_empty(
         data={
             "unreadable": {split: list(documents) for split, documents in unreadable.items()},
             "labels_without_positives": {split: list(v) for split, v in labels_without_positives.items()},
+            "labels_without_negatives": list(labels_without_negatives),
             "empty_predicted_share": empty_predicted_share,
             "empty_true_share": empty_true_share,
         },

@@ -32,6 +32,18 @@ def label_counts(documents: Iterable[Document]) -> Counter[str]:
     return Counter(label for document in documents for label in set(document.labels))
 
 
+def labels_on_none(documents: Iterable[Document], labels: Sequence[str]) -> list[str]:
+    """Those of `labels` that no document carries, in order."""
+    counts = label_counts(documents)
+    return [label for label in labels if not counts[label]]
+
+
+def labels_on_all(documents: Sequence[Document], labels: Sequence[str]) -> list[str]:
+    """Those of `labels` that every document carries, in order: there is nothing to tell them from."""
+    counts = label_counts(documents)
+    return [label for label in labels if documents and counts[label] == len(documents)]
+
+
 def indicator_matrix(documents: Sequence[Document], labels: Sequence[str]) -> NDArray[np.bool_]:
     """(docs, labels) True where a document carries a label; labels outside `labels` are ignored.
 

@@ -1,6 +1,6 @@
 """Training a bundle: TF-IDF or encoder, then the same honest judgement and the same folder for both."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ from postq.contracts.recipes import EncoderRecipe, TfidfRecipe
 from postq.errors import ExtraMissing
 from postq.learning.bootstrap import difference, f1_samples
 from postq.learning.bundle.writing import write_bundle
-from postq.learning.data import TrainingData
-from postq.learning.detectors import detect_threshold_overfit
+from postq.learning.data import TrainingData, labels_without_positives
+from postq.learning.detectors import Detection, detect_empty, detect_leak, detect_threshold_overfit
 from postq.learning.hooks import Hooks
 from postq.learning.judging import JudgedModel, Trained, Tuning, comparison_rows, judge_model
+from postq.learning.labels import labels_on_all
 
 MAIN, BASELINE = "main", "baseline"
 
@@ -114,7 +115,39 @@ def _train_tfidf(recipe: TfidfRecipe, data: TrainingData, *, model: str, hooks: 
         seed=recipe.seed,
         hooks=hooks,
     )
-    return _Outcome(trained=trained, judged=judged, write_model_files=trained.write_model_files)
+    return _Outcome(
+        trained=trained,
+        judged=judged,
+        write_model_files=trained.write_model_files,
+        detections=_about_data(data, judged, hooks=hooks) if model == MAIN else [],
+    )
+
+
+def _about_data(data: TrainingData, judged: JudgedModel, *, hooks: Hooks) -> list[dict[str, Any]]:
+    """LEAK, and EMPTY where a split lacks a label or thresholds leave many more documents without one.
+
+    An encoder's own review tells these, of its baseline's data too.
+    """
+    tuning = judged.parts[0]
+    predicted = judged.thresholds.decide(tuning.scores)
+    found = (
+        detect_leak(data.manifest),
+        detect_empty(
+            unreadable={},
+            labels_without_positives=labels_without_positives(data),
+            labels_without_negatives=labels_on_all(data.train, data.labels),
+            empty_predicted_share=float((~predicted.any(axis=1)).mean()),
+            empty_true_share=float((~tuning.truth.any(axis=1)).mean()),
+        ),
+    )
+    return [_told(one, one.data, hooks=hooks) for one in found if one]
+
+
+def _told(found: Detection, data: Mapping[str, Any], *, hooks: Hooks) -> dict[str, Any]:
+    """The detection as metrics.json keeps it, told as a note."""
+    facts = {"severity": found.severity, **data}
+    hooks.note(found.event, found.message, facts)
+    return {"event": found.event, "severity": found.severity, "message": found.message, "data": facts}
 
 
 def _baseline(recipe: EncoderRecipe, data: TrainingData, *, hooks: Hooks) -> _Outcome:
@@ -244,9 +277,5 @@ def _threshold_overfit(judged: JudgedModel, *, hooks: Hooks) -> list[dict[str, A
         own, honest = judged.tuning["resubstituted"][name], judged.tuning["cross_fitted"][name]
         found = detect_threshold_overfit(resubstituted_f1=own or 0.0, cross_fitted_f1=honest or 0.0)
         if found:
-            facts = {"severity": found.severity, **found.data, "metric": name}
-            hooks.note(found.event, found.message, facts)
-            return [
-                {"event": found.event, "severity": found.severity, "message": found.message, "data": facts}
-            ]
+            return [_told(found, {**found.data, "metric": name}, hooks=hooks)]
     return []

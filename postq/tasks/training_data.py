@@ -11,7 +11,7 @@ from postq.contracts.recipes import EncoderRecipe, TfidfRecipe
 from postq.contracts.runner import RunRequest
 from postq.corpus.near_duplicates import cluster_signatures, sign_documents
 from postq.corpus.snapshot import SnapshotKeys, read_documents, read_keys
-from postq.corpus.splits import SPLITS, assign_splits, describe_splits
+from postq.corpus.splits import SPLITS, SplitReport, assign_splits, describe_splits
 from postq.errors import NotTrainable
 from postq.learning.data import SplitEntry, TrainingData
 from postq.learning.hooks import Hooks, StopRequested
@@ -138,11 +138,11 @@ def _tell_crossings(
     hooks: Hooks,
 ) -> None:
     report = describe_splits(keys, splits, recipe=recipe.split, clusters=clusters)
+    sizes = ", ".join(f"{size} {name}" for name, size in report.sizes.items())
     hooks.note(
         "split",
-        f"{'Official' if report.official else recipe.split.method.capitalize()} split: "
-        + ", ".join(f"{size} {name}" for name, size in report.sizes.items())
-        + ".",
+        f"{'Official' if report.official else recipe.split.method.capitalize()} split: {sizes}."
+        + _about_official(keys, report, recipe=recipe),
         {"official": report.official, "sizes": dict(report.sizes)},
     )
     if report.crossing:
@@ -151,6 +151,17 @@ def _tell_crossings(
             f"{len(report.crossing)} groups of near-duplicates lie in more than one official split.",
             {"groups": len(report.crossing), "documents": sum(map(len, report.crossing))},
         )
+
+
+def _about_official(keys: SnapshotKeys, report: SplitReport, *, recipe: TfidfRecipe | EncoderRecipe) -> str:
+    """What the corpus' own split did not settle."""
+    own = Counter(split for split in keys.splits if split is not None)
+    drawn = [name for name in SPLITS if report.sizes[name] and not own[name] and name != "train"]
+    if report.official and drawn:
+        return f" The corpus has no {' and '.join(drawn)} split: drawn from train."
+    if own and recipe.split.official and not report.official:
+        return f" The corpus' own split was not used: only {own.total()} of {len(keys)} documents have one."
+    return ""
 
 
 def _tell_left_out(

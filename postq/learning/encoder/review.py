@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 
 from postq.contracts.recipes import EncoderRecipe
 from postq.learning import detectors
-from postq.learning.data import TrainingData
+from postq.learning.data import TrainingData, labels_without_positives
 from postq.learning.detectors import Detection
 from postq.learning.encoder.optimizer import SchedulePlan
 from postq.learning.encoder.state import TrainingState
 from postq.learning.encoder.workbench import Examples
 from postq.learning.hooks import Hooks
+from postq.learning.labels import labels_on_all
 
 
 def review_training(
@@ -39,7 +40,8 @@ def review_training(
         detectors.detect_nan([train.names[i] for i in state.dropped]),
         detectors.detect_empty(
             unreadable=unreadable,
-            labels_without_positives=_labels_without_positives(data.labels, train, validation),
+            labels_without_positives=labels_without_positives(data),
+            labels_without_negatives=labels_on_all(data.train, data.labels),
             empty_predicted_share=float((~predicted.any(axis=1)).mean()),
             empty_true_share=float((~truth.any(axis=1)).mean()),
         ),
@@ -73,16 +75,6 @@ def _about_course(
         final_rate=final_rate,
         peak_rate=recipe.learning_rate,
     )
-
-
-def _labels_without_positives(
-    labels: tuple[str, ...], train: Examples, validation: Examples
-) -> dict[str, list[str]]:
-    absent = {}
-    for split, examples in (("train", train), ("validation", validation)):
-        counts = examples.targets.sum(dim=0)
-        absent[split] = [label for label, count in zip(labels, counts.tolist(), strict=True) if not count]
-    return absent
 
 
 def tell(detections: Sequence[Detection], hooks: Hooks) -> None:

@@ -182,6 +182,16 @@ def test_near_duplicates_across_an_official_split_are_reported_and_stay() -> Non
     assert report.absent_labels == {"train": ("y", "z"), "validation": ("x", "z"), "test": ("y", "z")}
 
 
+def test_documents_held_back_for_tests_are_never_dealt_out_for_training() -> None:
+    keys, clusters = some_corpus(200)
+    held_back: list[SplitName | None] = ["test"] * 100 + ["validation"] * 100
+    labelled = keys_of([f"text {n}" for n in range(200)], keys.labels, held_back)
+    with pytest.raises(NotTrainable, match="no documents to train on: all 200 are for validation or test"):
+        assign_splits(labelled, recipe=SplitRecipe(), clusters=clusters)
+    anew = assign_splits(labelled, recipe=SplitRecipe(official=False), clusters=clusters)
+    assert set(anew) == set(SPLITS)
+
+
 def test_an_official_split_can_be_ignored_and_is_when_few_documents_have_one() -> None:
     keys, clusters = some_corpus(200)
     few: list[SplitName | None] = ["test"] * 20 + [None] * 180

@@ -76,6 +76,21 @@ def test_an_official_split_is_kept_and_told(make_request: MakeRequest, make_snap
     assert heard.events("split") == ["Official split: 30 train, 10 validation, 10 test."]
 
 
+def test_what_an_official_split_leaves_open_is_told(
+    make_request: MakeRequest, make_snapshot: MakeSnapshot
+) -> None:
+    everywhere = [record(number) for number in range(30)]
+    held_back = [record(number) for number in range(30, 40)]
+    for snapshot, told in (
+        (make_snapshot(train=everywhere, test=held_back), "no validation split: drawn from train."),
+        (make_snapshot(everywhere, test=held_back), "not used: only 10 of 40 documents have one."),
+    ):
+        heard = Heard()
+        build(make_request, snapshot, hooks=heard.hooks())
+        (split,) = heard.events("split")
+        assert split.endswith(told)
+
+
 def test_a_text_of_the_official_test_split_is_never_trained_on(
     make_request: MakeRequest, make_snapshot: MakeSnapshot
 ) -> None:
