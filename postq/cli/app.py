@@ -18,6 +18,7 @@ from postq.cli.doctor import doctor
 from postq.cli.events import events
 from postq.cli.failing import FailingClearly
 from postq.cli.invocation import Invocation
+from postq.cli.prune import prune
 from postq.cli.report import report
 from postq.cli.rethreshold import rethreshold
 from postq.cli.retry import retry
@@ -106,7 +107,7 @@ attach(app, report, compare, rethreshold, panel=JUDGE)
 app.add_typer(corpus.app, name="corpus", rich_help_panel=STORE)
 app.add_typer(bundles.app, name="bundles", rich_help_panel=STORE)
 app.add_typer(predictions.app, name="predictions", rich_help_panel=STORE)
-attach(app, up, worker, doctor, panel=RUN)
+attach(app, up, worker, doctor, prune, panel=RUN)
 app.add_typer(database.app, name="db", rich_help_panel=RUN)
 
 

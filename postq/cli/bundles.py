@@ -11,6 +11,7 @@ from postq.cli.command import ON_DATABASE, command, group
 from postq.cli.ensemble import ensemble
 from postq.cli.invocation import invocation_of
 from postq.cli.listing import Column, Listing
+from postq.cli.removing import remove_bundle
 from postq.cli.terminal import say, show, show_json
 from postq.cli.tiers import tiers
 from postq.cli.wording import size
@@ -218,4 +219,5 @@ app = group(
     ensemble,
     convert,
     tiny_backbone,
+    remove_bundle,
 )

@@ -9,6 +9,7 @@ from postq.cli import options
 from postq.cli.command import ON_DATABASE, command, group
 from postq.cli.invocation import invocation_of
 from postq.cli.listing import Column, Listing
+from postq.cli.removing import remove_corpus
 from postq.cli.terminal import note, say, show, show_json
 from postq.cli.wording import count
 
@@ -327,4 +328,5 @@ app = group(
     show_one,
     validate,
     synthesize,
+    remove_corpus,
 )

@@ -1,6 +1,7 @@
 """How times, durations, sizes, counts and shares are worded for people."""
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
@@ -75,6 +76,17 @@ def short_path(path: Path) -> str:
         return f"~/{path.relative_to(Path.home())}"
     except (ValueError, RuntimeError):
         return str(path)
+
+
+def parse_moment(text: str, *, now: datetime) -> datetime:
+    """The time `90d`, `12h`, `30min` or `8w` before `now`, or the start of a day such as `2026-01-31` here.
+
+    Raises ValueError for anything else.
+    """
+    if match := re.fullmatch(r"(\d{1,5}) ?(min|h|d|w)", text.strip()):
+        seconds = {"min": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}[match[2]]
+        return now - timedelta(seconds=int(match[1]) * seconds)
+    return datetime.strptime(text.strip(), "%Y-%m-%d").astimezone()
 
 
 def parse_size(text: str) -> int:

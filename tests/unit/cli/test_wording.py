@@ -87,6 +87,29 @@ def test_any_text_is_a_size_or_a_value_error(text: str) -> None:
         assert 0 <= wording.parse_size(text) < 2**63
 
 
+QUARTER_END = datetime(2026, 3, 31, 12, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("90d", datetime(2025, 12, 31, 12, 0, tzinfo=UTC)),
+        ("12h", datetime(2026, 3, 31, 0, 0, tzinfo=UTC)),
+        ("30 min", datetime(2026, 3, 31, 11, 30, tzinfo=UTC)),
+        ("2w", datetime(2026, 3, 17, 12, 0, tzinfo=UTC)),
+        ("2026-01-31", datetime(2026, 1, 31).astimezone()),
+    ],
+)
+def test_ages_and_dates_are_moments(text: str, moment: datetime) -> None:
+    assert wording.parse_moment(text, now=QUARTER_END) == moment
+
+
+@pytest.mark.parametrize("text", ["", "90", "d", "-1d", "999999d", "2026-13-01", "yesterday", "1e3d"])
+def test_what_is_no_moment_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  (the caller words it)
+        wording.parse_moment(text, now=QUARTER_END)
+
+
 def test_counts_agree_with_their_noun() -> None:
     assert wording.count(1, "document") == "1 document"
     assert wording.count(1204, "document") == "1,204 documents"

@@ -1,0 +1,87 @@
+"""Taking corpora and bundles away for good: only what no job, alias or schedule stands on any more."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from postq.errors import Conflict, NotFound
+from postq.models.bundle import BundleRow
+from postq.models.corpus import Corpus
+from postq.models.tables import alias, bundle, corpus, document, job, schedule
+from postq.registry.corpora import resolve_corpus
+from postq.registry.references import resolve_bundle
+
+
+def remove_corpus(session: Session, reference: str) -> Corpus:
+    """Delete one corpus version and its document references; returns its row as it was.
+
+    Its folder is for `clear_folder`, once this is committed. Raises NotFound, or Conflict when a job was
+    given the corpus or a schedule would classify it next.
+    """
+    row = resolve_corpus(session, reference)
+    title = f"corpus {row.name}@{row.version}"
+    _refuse_if_a_job_names(session, job.c.corpus_id == row.id, title)
+    _refuse_if_scheduled(session, schedule.c.corpus, resolve_corpus, row.id, title)
+    session.expunge(row)
+    session.execute(sa.delete(document).where(document.c.corpus_id == row.id))
+    session.execute(sa.delete(corpus).where(corpus.c.id == row.id))
+    return row
+
+
+def remove_bundle(session: Session, reference: str) -> BundleRow:
+    """Delete one bundle's row; returns it as it was.
+
+    Its folder is for `clear_folder`, once this is committed. Raises NotFound, or Conflict when an alias
+    points at it, a job made or used it, or a schedule classifies with it.
+    """
+    row = resolve_bundle(session, reference)
+    title = f"bundle {row.id} ({row.name})"
+    name = session.scalar(sa.select(alias.c.name).where(alias.c.bundle_id == row.id).limit(1))
+    if name is not None:
+        raise Conflict(
+            f"@{name} points at {title}.",
+            hint=f"Point it elsewhere first: postq bundles alias @{name} BUNDLE.",
+        )
+    _refuse_if_a_job_names(session, job.c.bundle_id == row.id, title)
+    _refuse_if_scheduled(session, schedule.c.bundle, resolve_bundle, row.id, title)
+    session.expunge(row)
+    session.execute(sa.delete(bundle).where(bundle.c.id == row.id))
+    return row
+
+
+def clear_folder(home: Path, path: str) -> None:
+    """Remove the folder a row that is gone pointed at, `path` relative to home."""
+    shutil.rmtree(home / path, ignore_errors=True)
+
+
+def _refuse_if_a_job_names(session: Session, names: sa.ColumnElement[bool], title: str) -> None:
+    newest, how_many = session.execute(sa.select(sa.func.max(job.c.id), sa.func.count()).where(names)).one()
+    if how_many:
+        others = f" and {how_many - 1:,} more" if how_many > 1 else ""
+        raise Conflict(
+            f"Job {newest}{others} stands on {title}.",
+            hint="Forget old jobs first, with their predictions: postq prune --before 90d.",
+        )
+
+
+def _refuse_if_scheduled(
+    session: Session,
+    reference: sa.Column[str],
+    resolve: Callable[[Session, str], Corpus | BundleRow],
+    this: int | None,
+    title: str,
+) -> None:
+    live = sa.select(schedule.c.name, reference).where(schedule.c.removed_at.is_(None))
+    for name, text in session.execute(live).all():
+        try:
+            if resolve(session, text).id != this:
+                continue
+        except (NotFound, Conflict):
+            continue
+        raise Conflict(
+            f"The schedule {name} classifies with or from {title}.",
+            hint=f"First: postq schedule remove {name}.",
+        )
