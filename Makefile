@@ -64,8 +64,8 @@ bench: $(STAMP) ## run the benchmarks and record their results (ARGS= names of s
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
 .PHONY: nemesis
-nemesis: $(STAMP) ## random jobs under random faults, then count what was lost (SEED= MINUTES=)
-	$(BIN)/python -m tests.faults.nemesis --seed $(SEED) --minutes $(MINUTES)
+nemesis: $(STAMP) ## random jobs under random faults, then count what was lost (SEED= MINUTES= ARGS="--broker redis")
+	$(BIN)/python -m tests.faults.nemesis --seed $(SEED) --minutes $(MINUTES) $(ARGS)
 
 .PHONY: audit
 audit: $(STAMP) ## scan the checkout for secrets, look the pinned dependencies up in the vulnerability database

@@ -1,38 +1,47 @@
 """Fault 25: random jobs under random faults for a while, then a count of what was lost, doubled or left over.
 
-`python -m tests.faults.nemesis --seed 7 --minutes 5 [--database URL]`. The same seed makes the same plan of
-jobs and faults; what the machine does between them is its own.
+`python -m tests.faults.nemesis --seed 7 --minutes 5 [--database postgres] [--broker redis] [--encoders]`. The
+same seed and options make the same plan of jobs and faults; what the machine does between them is its own.
 """
 # ruff: noqa: T201  (a program for a terminal)
 
 import argparse
 import random
+import shutil
 import signal
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
+import sqlalchemy as sa
 
+from postq.contracts.specs import TrainSpec
 from postq.corpus.location import Input
 from postq.db import database_now
 from postq.errors import Conflict
 from postq.jobs.cancel import cancel
 from postq.models.job import JobState
+from postq.models.tables import bundle
+from postq.nudges import nudge
 from postq.registry.intake import add_corpus
-from tests import databases
+from tests import databases, services
 from tests.faults.accounting import Account, account, check_invariants, check_no_orphans
 from tests.faults.ground import Ground, WorkerHandle, opened_ground
+from tests.faults.link import Condition, Link
 from tests.faults.stock import Stock, make_stock, put_files, put_rows, train_spec, write_opinions
+from tests.faults.tiny_encoder import encoder_spec
 
 WORKERS = 2
 SETTLE_SECONDS = 300.0
 MOST_OPEN_JOBS = 6
+CUT: tuple[Condition, ...] = ("down", "frozen", "deaf")
 POISON = {3: "poisoncrash", 11: "poisonraise"}
 
 
@@ -43,10 +52,15 @@ class Nemesis:
     ground: Ground
     stock: Stock
     seed: int
+    cable: Link | None = None
+    """The link to the broker, where there is one."""
+    encoder: TrainSpec | None = None
     log: list[str] = field(default_factory=list)
     clean: list[int] = field(default_factory=list)
     """Classifications of the clean corpus: their digest must be the fault-free one."""
     other: list[int] = field(default_factory=list)
+    trainings: dict[str, list[int]] = field(default_factory=dict)
+    """Name of the bundle → trainings of one and the same spec: their bundles must be equal."""
     frozen: dict[int, threading.Timer] = field(default_factory=dict)
     """Process id → what will thaw it, even while the database keeps everybody waiting for it."""
 
@@ -70,6 +84,8 @@ class Nemesis:
             (self.kill_worker, 3),
             (self.freeze, 3),
             (self.drain_worker, 1),
+            *([(self.cut_broker, 1), (self.flood, 1)] if self.cable else []),
+            *([(self.submit_encoder, 1)] if self.encoder else []),
         ]
         choices, weights = [act for act, _ in acts], [weight for _, weight in acts]
         until = time.monotonic() + seconds
@@ -83,8 +99,14 @@ class Nemesis:
         for pid, timer in list(self.frozen.items()):
             timer.cancel()
             thaw(pid)
+        self.mend_broker()
         self.keep_workers()
-        self.ground.wait_for_end(*self.clean, *self.other, timeout=SETTLE_SECONDS)
+        try:
+            self.ground.wait_for_end(*self.clean, *self.other, timeout=SETTLE_SECONDS)
+        except AssertionError as exc:
+            waiting = [job for job in self.jobs() if job.finished_at is None]
+            facts = "\n".join(f"job {job.id} is {job.state}: {job.reason}" for job in waiting)
+            raise AssertionError(f"{exc}\n{facts}") from exc
         for worker in self.alive():
             assert worker.drain() == 0, "a worker did not end in good order"
         check_no_orphans(self.ground.home)
@@ -95,9 +117,22 @@ class Nemesis:
             done = self.ground.job(job_id).state is not JobState.CANCELLED
             check_invariants(self.ground, job_id, digest=self.stock.digest if done else None)
         check_invariants(self.ground, *self.other)
-        jobs = [self.ground.job(number) for number in (*self.clean, *self.other)]
-        counted = [job for job in jobs if job.kind == "classify" and job.state is not JobState.CANCELLED]
+        self.check_trainings()
+        counted = [
+            job for job in self.jobs() if job.kind == "classify" and job.state is not JobState.CANCELLED
+        ]
         return [account(self.ground, job.id) for job in counted]
+
+    def check_trainings(self) -> None:
+        """However often they were killed, equal trainings end in equal bundles."""
+        for name, numbers in self.trainings.items():
+            bundles = {job.bundle_id for job in self.jobs() if job.id in numbers and job.bundle_id}
+            rows = self.ground.all(sa.select(bundle.c.digest).where(bundle.c.id.in_(bundles)))
+            assert len({row.digest for row in rows}) <= 1, f"equal trainings of {name} made unequal bundles"
+
+    def jobs(self) -> list[Any]:
+        """The rows of all jobs as they are now."""
+        return [self.ground.job(number) for number in (*self.clean, *self.other)]
 
     def submit_clean(self) -> str:
         if self.open_jobs() >= MOST_OPEN_JOBS:
@@ -110,8 +145,20 @@ class Nemesis:
         return f"submitted poisonous classification {self.other[-1]}"
 
     def submit_training(self) -> str:
-        self.other.append(self.ground.train(train_spec()))
-        return f"submitted training {self.other[-1]}"
+        return f"submitted training {self.train(train_spec())}"
+
+    def submit_encoder(self) -> str:
+        if self.encoder is None or self.open_jobs() >= MOST_OPEN_JOBS:
+            return "enough is waiting"
+        trained = self.train(self.encoder)
+        self.other.append(self.ground.classify(bundle=f"job:{trained}", after_job_id=trained))
+        return f"submitted training of an encoder {trained} and its classification"
+
+    def train(self, spec: TrainSpec) -> int:
+        job_id = self.ground.train(spec)
+        self.other.append(job_id)
+        self.trainings.setdefault(spec.bundle_name, []).append(job_id)
+        return job_id
 
     def submit_evaluation(self) -> str:
         self.other.append(self.ground.evaluate())
@@ -146,6 +193,8 @@ class Nemesis:
         victim = self.dice.choice(self.alive())
         seconds = self.dice.uniform(0.5, 5.0)
         targets = [victim.pid, *(runner.pid for runner in victim.runners())]
+        if self.ground.database.is_sqlite:
+            self.ground.freeze(victim)
         for pid in targets[: self.dice.choice((1, len(targets)))]:
             with suppress(psutil.NoSuchProcess):
                 self.frozen[pid] = threading.Timer(seconds, thaw, [pid])
@@ -157,6 +206,23 @@ class Nemesis:
         victim = self.dice.choice(self.alive())
         victim.send(signal.SIGTERM)
         return f"drained worker {victim.pid}"
+
+    def cut_broker(self) -> str:
+        assert self.cable is not None
+        seconds = self.dice.uniform(0.5, 10.0)
+        condition: Condition = self.dice.choice(CUT)
+        self.cable.set(condition)
+        threading.Timer(seconds, self.mend_broker).start()
+        return f"made the link to the broker {condition} for {seconds:.1f} s"
+
+    def mend_broker(self) -> None:
+        if self.cable is not None:
+            self.cable.set("up")
+
+    def flood(self) -> str:
+        count = self.dice.randrange(1, 30)
+        sent = nudge(self.ground.settings, device_kind=self.dice.choice(("any", "cpu")), count=count)
+        return f"sent {count} nudges" if sent else "could not send nudges"
 
     def keep_workers(self) -> None:
         """Replace the dead."""
@@ -180,7 +246,13 @@ def thaw(pid: int) -> None:
 
 
 def run(
-    scratch: Path, *, seed: int, seconds: float, database_url: str | None = None
+    scratch: Path,
+    *,
+    seed: int,
+    seconds: float,
+    database_url: str | None = None,
+    broker_url: str | None = None,
+    encoders: bool = False,
 ) -> tuple[Nemesis, Account]:
     """Rage for so many seconds, settle, check everything; raises AssertionError with the log of acts."""
     (scratch / "stock").mkdir()
@@ -190,9 +262,13 @@ def run(
     url = database_url or f"sqlite:///{home / 'postq.db'}"
     databases.lay_schema(url, home=home)
     put_files(stock, home)
-    with opened_ground(scratch, home=home, database_url=url) as ground:
+    with (
+        linked(broker_url) as (cable, broker),
+        opened_ground(scratch, home=home, database_url=url, broker_url=broker) as ground,
+    ):
         put_rows(stock, ground.database)
-        nemesis = Nemesis(ground, stock, seed)
+        encoder = encoder_spec(ground, epochs=1) if encoders else None
+        nemesis = Nemesis(ground, stock, seed, cable=cable, encoder=encoder)
         try:
             nemesis.rage(seconds)
             nemesis.settle()
@@ -200,6 +276,19 @@ def run(
         except AssertionError as exc:
             acts = "\n".join(nemesis.log)
             raise AssertionError(f"{exc}\nseed {seed}; what was done:\n{acts}") from exc
+
+
+@contextmanager
+def linked(broker_url: str | None) -> Iterator[tuple[Link | None, str]]:
+    """A link to the broker that can be cut, and the URL by way of it."""
+    if broker_url is None:
+        yield None, "memory://"
+        return
+    cable = Link.to(broker_url)
+    try:
+        yield cable, cable.through(broker_url)
+    finally:
+        cable.close()
 
 
 def _sum(counts: list[Account]) -> Account:
@@ -212,27 +301,45 @@ def _sum(counts: list[Account]) -> Account:
 
 
 def main() -> None:
-    """Run from the command line; exit code 1 when a promise was broken."""
+    """Run from the command line; exit code 1 when a promise was broken. A failed run keeps its folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--minutes", type=float, default=5.0)
-    parser.add_argument("--database", help="URL of an empty database; by default a SQLite file")
+    parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")
+    parser.add_argument("--broker", choices=("none", "redis", "rabbitmq"), default="none")
+    parser.add_argument("--encoders", action="store_true", help="train and use tiny Longformers too")
     given = parser.parse_args()
     print(f"seed {given.seed}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="postq-nemesis-") as folder:
-        try:
+    folder = Path(tempfile.mkdtemp(prefix="postq-nemesis-"))
+    try:
+        with DATABASES[given.database]() as database, BROKERS[given.broker]() as broker:
             nemesis, counted = run(
-                Path(folder), seed=given.seed, seconds=given.minutes * 60, database_url=given.database
+                folder,
+                seed=given.seed,
+                seconds=given.minutes * 60,
+                database_url=database,
+                broker_url=broker,
+                encoders=given.encoders,
             )
-        except AssertionError as exc:
-            print(exc)
-            sys.exit(1)
+    except AssertionError as exc:
+        print(f"{exc}\nlogs and files: {folder}")
+        sys.exit(1)
+    shutil.rmtree(folder)
     jobs = len(nemesis.clean) + len(nemesis.other)
     print(f"{len(nemesis.log)} acts, {jobs} jobs, {len(nemesis.ground.workers)} workers")
     print(
         f"lost {counted.lost}, duplicated {counted.duplicated}, unexpected {counted.unexpected}, "
         f"recovered {counted.recovered}"
     )
+
+
+Borrowed = Mapping[str, Callable[[], AbstractContextManager[str | None]]]
+DATABASES: Borrowed = {"sqlite": nullcontext, "postgres": services.fresh_postgres_database}
+BROKERS: Borrowed = {
+    "none": nullcontext,
+    "redis": services.free_redis_number,
+    "rabbitmq": services.fresh_rabbitmq_host,
+}
 
 
 if __name__ == "__main__":
