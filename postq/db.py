@@ -40,6 +40,15 @@ WAL_RETRY_SECONDS = 0.02
 POSTGRES_CONNECT_SECONDS = 5
 POSTGRES_STOPPED_CLIENT_SECONDS = 60
 """A client frozen inside a transaction loses it, and its row locks, after this long."""
+POSTGRES_SERVER_OPTIONS = (
+    f"idle_in_transaction_session_timeout={POSTGRES_STOPPED_CLIENT_SECONDS}s",
+    "tcp_keepalives_idle=10",
+    "tcp_keepalives_interval=5",
+    "tcp_keepalives_count=3",
+    "tcp_user_timeout=20s",
+)
+"""What the server does about us: a machine that vanished in the middle of a statement, such as a COPY, would
+keep its locks for two hours by the system's own keepalive."""
 POSTGRES_KEEPALIVES = {
     "keepalives": 1,
     "keepalives_idle": 10,
@@ -178,7 +187,7 @@ def _make_engine(url: sa.URL) -> Engine:
         pool_size=5,
         connect_args={
             "connect_timeout": POSTGRES_CONNECT_SECONDS,
-            "options": f"-c idle_in_transaction_session_timeout={POSTGRES_STOPPED_CLIENT_SECONDS}s",
+            "options": " ".join(f"-c {option}" for option in POSTGRES_SERVER_OPTIONS),
             **POSTGRES_KEEPALIVES,
         },
     )

@@ -4,8 +4,7 @@ Adding a corpus lives in `registry/intake.py`, since it loads the readers and th
 """
 
 import re
-import shutil
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -16,11 +15,10 @@ from sqlmodel import col
 from postq.errors import NotFound
 from postq.models.corpus import Corpus
 from postq.models.tables import corpus as corpus_table
+from postq.registry.abandoned import remove_abandoned
 
 CORPORA_FOLDER = "corpora"
 """Below home; holds one folder per corpus version."""
-ABANDONED_AFTER = timedelta(hours=24)
-"""A snapshot folder without a row is left alone this long after its last write: an add may be under way."""
 
 _NUMBER = re.compile(r"\d{1,18}")
 _VERSION = re.compile(r"(?P<name>.+)@(?P<version>\d{1,9})")
@@ -53,15 +51,10 @@ def prune_snapshots(session: Session, *, home: Path, now: datetime) -> int:
     Such a folder is what an add leaves behind that died between writing its snapshot and its commit.
     """
     known = set(session.scalars(sa.select(corpus_table.c.path)))
-    folder = home / CORPORA_FOLDER
-    strays = [
-        place
-        for place in (folder.iterdir() if folder.is_dir() else ())
-        if f"{CORPORA_FOLDER}/{place.name}" not in known and _last_write(place) < now - ABANDONED_AFTER
+    unnamed = [
+        place for place in (home / CORPORA_FOLDER).glob("*") if f"{CORPORA_FOLDER}/{place.name}" not in known
     ]
-    for place in strays:
-        shutil.rmtree(place, ignore_errors=True)
-    return len(strays)
+    return remove_abandoned(unnamed, now=now)
 
 
 def _found(session: Session, reference: str, condition: sa.ColumnElement[bool]) -> Corpus:
@@ -84,11 +77,3 @@ def _nearest(session: Session, reference: str) -> str:
     return (
         "See all corpora with: postq corpus list." if known else "Add one with: postq corpus add NAME FILE."
     )
-
-
-def _last_write(place: Path) -> datetime:
-    try:
-        seconds = max(path.stat().st_mtime for path in (place, *place.rglob("*")))
-    except OSError:  # it vanished while it was looked at
-        return datetime.max.replace(tzinfo=UTC)
-    return datetime.fromtimestamp(seconds, tz=UTC)

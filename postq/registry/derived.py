@@ -20,20 +20,29 @@ from postq.learning.rejudging import read_metrics
 from postq.learning.thresholds.threshold_set import threshold_digest
 from postq.models.bundle import BundleRow
 from postq.models.tables import bundle as bundle_table
+from postq.registry.abandoned import remove_abandoned
 from postq.registry.bundles import register_bundle
 
 BUNDLES = "bundles"
 """Below home; holds one folder per bundle, named by its digest."""
 
 
+_DRAFT = ".draft-"
+
+
 @contextmanager
 def drafted(home: Path, make: Callable[[Path], Bundle]) -> Iterator[Bundle]:
     """A bundle that `make` writes into a draft folder, which is gone afterwards unless it was kept."""
-    draft = home / BUNDLES / f".draft-{uuid.uuid4().hex}"
+    draft = home / BUNDLES / f"{_DRAFT}{uuid.uuid4().hex}"
     try:
         yield make(draft)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def prune_drafts(*, home: Path, now: datetime) -> int:
+    """Remove drafts whose maker died before it kept them; how many there were."""
+    return remove_abandoned((home / BUNDLES).glob(f"{_DRAFT}*"), now=now)
 
 
 def keep_bundle(

@@ -85,6 +85,7 @@ class Dispatcher:
             try:
                 self._work_until_idle()
                 self._backoff.reset()
+                self._while_idle()
             except Exception as exc:
                 self._pause_after(exc)
                 continue
@@ -134,7 +135,6 @@ class Dispatcher:
             self._changed.notify_all()
 
     def _wait_for_work(self) -> None:
-        self._while_idle()
         factor = 1.0 if self._settings.embedded_broker else BROKER_POLL_FACTOR
         with self._changed:
             self._changed.wait_for(

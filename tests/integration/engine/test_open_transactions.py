@@ -84,3 +84,11 @@ def test_a_client_frozen_inside_a_transaction_loses_its_locks_in_bounded_time(bu
     with busy.database.reading() as session:
         limit = session.execute(sa.text("SHOW idle_in_transaction_session_timeout")).scalar_one()
     assert limit == "1min"
+
+
+def test_a_client_whose_machine_vanished_is_noticed_by_the_server_in_bounded_time(busy: World) -> None:
+    with busy.database.reading() as session:
+        address = session.execute(sa.text("SELECT inet_client_addr()")).scalar_one()
+        settings = ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count")
+        shown = [session.execute(sa.text(f"SHOW {name}")).scalar_one() for name in settings]
+    assert shown == (["10", "5", "3"] if address is not None else ["0", "0", "0"])

@@ -31,6 +31,7 @@ class Bench:
         self.hold = threading.Event()
         self.hold.set()
         self.act: Callable[[Lease], None] = self.end
+        self.while_idle: Callable[[], None] = lambda: None
         self.dispatcher = Dispatcher(
             database=self,  # type: ignore[arg-type]
             settings=settings,
@@ -38,7 +39,7 @@ class Bench:
             device=CPU,
             loaded=lambda: "",
             see_through=self._see_through,
-            while_idle=lambda: None,
+            while_idle=lambda: self.while_idle(),
             on_change=lambda: None,
         )
         self.thread = threading.Thread(target=self.dispatcher.run)
@@ -159,6 +160,24 @@ def test_an_error_of_our_own_is_outlived(
         submit_job()
         wait_until(lambda: len(bench.seen) == 3)
     assert bench.dispatcher.shard_id is None
+
+
+def test_an_error_while_idle_is_outlived(
+    stocked: Database, settings: Settings, submit_job: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher_module, "Backoff", _NoWait)
+    with running(stocked, settings) as bench:
+        failed = threading.Event()
+
+        def fail_once() -> None:
+            bench.while_idle = lambda: None
+            failed.set()
+            raise OSError("the runner could not be let go")
+
+        bench.while_idle = fail_once
+        assert failed.wait(30)
+        submit_job()
+        wait_until(lambda: len(bench.seen) == 3)
 
 
 class _NoWait:

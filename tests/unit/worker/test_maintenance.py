@@ -102,6 +102,20 @@ def test_a_change_wakes_the_dispatcher_and_nudges_the_kinds_named(
     assert woken == [True]
 
 
+def test_drafts_of_bundles_go_once_nobody_has_written_to_them_for_a_day(
+    maintain: Callable[[], None], settings: Settings
+) -> None:
+    bundles = settings.home / "bundles"
+    abandoned, fresh, kept = (bundles / name for name in (".draft-one", ".draft-two", "a" * 64))
+    for folder in (abandoned, fresh, kept):
+        folder.mkdir(parents=True)
+        (folder / "labels.json").write_text("[]")
+    for place in (abandoned / "labels.json", abandoned, kept / "labels.json", kept):
+        os.utime(place, (0, 0))
+    maintain()
+    assert [folder.exists() for folder in (abandoned, fresh, kept)] == [False, True, True]
+
+
 def test_old_logs_go_and_new_ones_stay(maintain: Callable[[], None], settings: Settings) -> None:
     logs = settings.home / "logs"
     logs.mkdir(parents=True)
