@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from postq.cli.bundles import ListedBundle
+from postq.cli.bundle_listing import ListedBundle
 from postq.cli.figures import figures_of, figures_table
 from postq.cli.tables import facts
 from postq.cli.terminal import clean

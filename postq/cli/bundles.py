@@ -1,94 +1,18 @@
 """`postq bundles`: trained models, their figures and their aliases; and making backbones to train from."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from postq.cli import options
+from postq.cli.bundle_listing import LISTING, ListedBundle
 from postq.cli.command import ON_DATABASE, command, group
 from postq.cli.ensemble import ensemble
 from postq.cli.invocation import invocation_of
-from postq.cli.listing import Column, Listing
 from postq.cli.removing import remove_bundle
 from postq.cli.terminal import say, show, show_json
 from postq.cli.tiers import tiers
-from postq.cli.wording import size
-
-if TYPE_CHECKING:
-    from postq.models import BundleRow
-
-
-@dataclass(frozen=True, kw_only=True)
-class ListedBundle:
-    """A bundle with the aliases that point at it."""
-
-    row: "BundleRow"
-    aliases: tuple[str, ...]
-
-
-LISTING: Listing[ListedBundle] = Listing(
-    name="bundles list",
-    empty="There are no bundles yet; `postq submit-train` makes one.",
-    columns=(
-        Column(key="bundle", meaning="number", value=lambda b: b.row.id, heading="Bundle", right=True),
-        Column(
-            key="name",
-            meaning="name given at training",
-            value=lambda b: b.row.name,
-            heading="Name",
-            flexible=True,
-        ),
-        Column(
-            key="aliases",
-            meaning="aliases that point at it",
-            value=lambda b: list(b.aliases),
-            heading="Alias",
-            cell=lambda b: " ".join(f"@{name}" for name in b.aliases),
-            style=lambda _: "cyan",
-        ),
-        Column(
-            key="kind", meaning="`tfidf`, `encoder` or `ensemble`", value=lambda b: b.row.kind, heading="Kind"
-        ),
-        Column(
-            key="labels",
-            meaning="how many labels it predicts",
-            value=lambda b: len(b.row.labels),
-            heading="Labels",
-            right=True,
-        ),
-        Column(
-            key="size_bytes",
-            meaning="size of its folder",
-            value=lambda b: b.row.size_bytes,
-            heading="Size",
-            cell=lambda b: size(b.row.size_bytes),
-            right=True,
-        ),
-        Column(
-            key="job",
-            meaning="training job, or null",
-            value=lambda b: b.row.job_id,
-            heading="Job",
-            right=True,
-        ),
-        Column(
-            key="test_touches",
-            meaning="how often its test split was evaluated",
-            value=lambda b: b.row.test_touches,
-        ),
-        Column(key="digest", meaning="SHA-256 over its files", value=lambda b: b.row.digest),
-        Column(
-            key="fingerprint",
-            meaning="identifies what it predicts, in hex",
-            value=lambda b: b.row.fingerprint,
-        ),
-        Column(key="path", meaning="its folder, relative to home", value=lambda b: b.row.path),
-        Column(key="metrics", meaning="the small summary of its metrics", value=lambda b: b.row.metrics),
-        Column(key="created_at", meaning="when it was registered", value=lambda b: b.row.created_at),
-    ),
-)
 
 
 @command(

@@ -10,7 +10,7 @@ from postq.cli.terminal import clean
 from postq.cli.wording import count
 
 if TYPE_CHECKING:
-    from postq.cli.verify import Verdict
+    from postq.cli.verdict import Verdict
 
 
 def verify_page(verdict: "Verdict") -> RenderableType:
