@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from postq.errors import DeviceUnavailable
 
 NVIDIA_SMI_SECONDS = 20
 """`nvidia-smi` may take seconds on a machine with many sleeping GPUs."""
+_CPU = re.compile(r"cpu(?::(?P<processes>[1-9]\d?))?")
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
@@ -27,14 +29,22 @@ def worthwhile_devices() -> tuple[Device, ...]:
     return (*cuda_devices(), *_mps_devices()) or (cpu_device(),)
 
 
+def joined(devices: Sequence[Device]) -> Device:
+    """Devices of one kind, numbered from 0, as one that a single worker owns."""
+    memory = min(device.memory_bytes for device in devices)
+    return devices[0].model_copy(update={"count": len(devices), "memory_bytes": memory})
+
+
 def parse_device(text: str) -> Device:
-    """The device a `--device` flag names: `cpu`, `mps`, `cuda` or `cuda:N`.
+    """The device a `--device` flag names: `cpu`, `cpu:N` (processes), `mps`, `cuda`, `cuda:N` or `cuda:all`.
 
     Raises DeviceUnavailable when there is no such device, naming those there are.
     """
     wanted = "cuda:0" if text == "cuda" else text
-    if wanted == "cpu":
-        return cpu_device()
+    if cpu := _CPU.fullmatch(wanted):
+        return cpu_device(processes=int(cpu["processes"] or 1))
+    if wanted == "cuda:all" and (gpus := cuda_devices()):
+        return joined(gpus)
     found = detect_devices()
     for device in found:
         if device.label == wanted:
@@ -45,9 +55,14 @@ def parse_device(text: str) -> Device:
     )
 
 
-def cpu_device() -> Device:
-    """The CPU, with the memory this process may use: the machine's, or less in a container."""
-    return Device(kind="cpu", name=platform.processor() or platform.machine(), memory_bytes=_host_memory())
+def cpu_device(*, processes: int = 1) -> Device:
+    """The CPU, with the memory each process may use: its share of the machine's, or less in a container."""
+    return Device(
+        kind="cpu",
+        name=platform.processor() or platform.machine(),
+        memory_bytes=_host_memory() // processes,
+        count=processes,
+    )
 
 
 def cuda_devices() -> tuple[Device, ...]:
@@ -65,7 +80,8 @@ def visible_cuda_value(device: Device) -> str:
     if device.kind != "cuda":
         return ""
     entries = _visible_entries()
-    return str(device.index) if entries is None else entries[device.index]
+    indices = range(device.index, device.index + device.count)
+    return ",".join(str(index) if entries is None else entries[index] for index in indices)
 
 
 def usable_cores() -> int:

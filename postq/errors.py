@@ -15,7 +15,8 @@ PostqError                     1  base; never raised itself
 │   ├── StorageUnavailable     6  a disk is full, read-only, or a folder may not be written
 │   ├── ExtraMissing           6  an optional part of postq is not installed
 │   ├── DeviceUnavailable      6  the device asked for is not on this machine
-│   └── DeviceMemoryExhausted  6  one document alone does not fit into the device's memory
+│   ├── DeviceMemoryExhausted  6  one document alone does not fit into the device's memory
+│   └── RankLost               6  one of the processes that train together died
 ├── SchemaMismatch             7  database schema and code are of different versions
 └── IntegrityError             8  stored bytes, or the honesty of a number, cannot be vouched for
     ├── DigestMismatch         8  a file is not the one its manifest was written for
@@ -105,6 +106,14 @@ class DeviceUnavailable(Environment):
 
 class DeviceMemoryExhausted(Environment):
     """One document alone does not fit into the device's memory."""
+
+
+class RankLost(Environment):
+    """One of the processes that train together died without a word; `returncode` is as a shell sees it."""
+
+    def __init__(self, message: str, *, hint: str, returncode: int) -> None:
+        super().__init__(message, hint=hint)
+        self.returncode = returncode
 
 
 class SchemaMismatch(PostqError):

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -27,6 +27,7 @@ BUNDLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
     examples=(
         "postq submit-train opinions --preset tfidf --wait",
         "postq submit-train opinions --backbone models/legal-longformer --epochs 3",
+        "postq submit-train opinions --backbone models/legal-longformer --devices all",
         "postq submit-train opinions --preset tfidf --set labels.min_label_count=50",
     ),
     exits=EXAMPLE_EXITS,
@@ -101,6 +102,13 @@ def submit_train(
             show_default=False,
         ),
     ] = None,
+    devices: Annotated[
+        Literal["one", "all"],
+        typer.Option(
+            help="Train an encoder on one device, or data-parallel on all that the worker owns.",
+            rich_help_panel=options.PLACEMENT,
+        ),
+    ] = "one",
     device_kind: options.DeviceKind = "any",
     memory: options.Memory = None,
     priority: options.Priority = 100,
@@ -124,9 +132,10 @@ def submit_train(
     }
     given = {field: value for field, value in flags.items() if value is not None}
     recipe = recipe_from_flags(preset, {**given, **parse_assignments(assignments or ())})
+    _check_devices(recipe, devices)
     submit_and_tell(
         invocation_of(ctx),
-        lambda session: _spec(session, corpus=corpus, name=name, recipe=recipe),
+        lambda session: _spec(session, corpus=corpus, name=name, recipe=recipe, devices=devices),
         placement=Placement(
             device_kind=device_kind,
             memory=memory,
@@ -138,7 +147,14 @@ def submit_train(
     )
 
 
-def _spec(session: "Session", *, corpus: str, name: str | None, recipe: "Recipe") -> "TrainSpec":
+def _spec(
+    session: "Session",
+    *,
+    corpus: str,
+    name: str | None,
+    recipe: "Recipe",
+    devices: 'Literal["one", "all"]',
+) -> "TrainSpec":
     from postq.contracts.specs import TrainSpec
     from postq.registry.corpora import resolve_corpus
 
@@ -150,7 +166,15 @@ def _spec(session: "Session", *, corpus: str, name: str | None, recipe: "Recipe"
             f"'{bundle_name}' cannot name a bundle.",
             hint="Use letters, digits, '.', '_' and '-', beginning with a letter or digit: --name NAME.",
         )
-    return TrainSpec(corpus_id=row.id, bundle_name=bundle_name, recipe=recipe)
+    return TrainSpec(corpus_id=row.id, bundle_name=bundle_name, recipe=recipe, devices=devices)
+
+
+def _check_devices(recipe: "Recipe", devices: str) -> None:
+    if devices == "all" and recipe.model != "encoder":
+        raise BadInput(
+            "Only encoders are trained on several devices; TF-IDF uses the cores of one process.",
+            hint="Leave --devices out.",
+        )
 
 
 def _backbone(given: str | None) -> str | None:

@@ -1,6 +1,6 @@
 """`postq up`: one worker per device of this machine, kept running until told to stop."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @command(
     "up",
-    examples=("postq up", "postq up --cpu-workers 2", "postq up --until-idle"),
+    examples=("postq up", "postq up --cpu-workers 2", "postq up --devices together", "postq up --until-idle"),
     exits=ON_DATABASE,
 )
 def up(
@@ -30,14 +30,20 @@ def up(
             show_default=False,
         ),
     ] = None,
+    devices: Annotated[
+        Literal["each", "together"],
+        typer.Option(help="A worker for each accelerator, or one that owns all of a kind together."),
+    ] = "each",
     until_idle: Annotated[
         bool, options.switch("--until-idle", help="Stop when no job is left that is not ended.")
     ] = False,
 ) -> None:
     """Start one worker per device found and keep them running.
 
-    A worker that crashes is started again, waiting longer each time. SIGTERM and Ctrl-C drain all of
-    them: work in hand is finished or checkpointed and given back. Each worker has a log file.
+    With `--devices together` one worker owns all CUDA devices, for `submit-train --devices all`; other
+    work it runs on the first of them alone. A worker that crashes is started again, waiting longer each
+    time. SIGTERM and Ctrl-C drain all of them: work in hand is finished or checkpointed and given back.
+    Each worker has a log file.
     """
     from postq.cli.fleet import Fleet
     from postq.cli.living import unended_jobs
@@ -45,7 +51,7 @@ def up(
     invocation = invocation_of(ctx)
     database = invocation.database
     fleet = Fleet(
-        places=_places(cpu_workers),
+        places=_places(cpu_workers, together=devices == "together"),
         environment=invocation.environment(),
         logs=None if invocation.verbose else invocation.settings.home / "logs",
         drain_seconds=invocation.settings.drain_seconds,
@@ -53,12 +59,15 @@ def up(
     fleet.run(until=(lambda: unended_jobs(database) == 0) if until_idle else None)
 
 
-def _places(cpu_workers: int | None) -> "tuple[Place, ...]":
+def _places(cpu_workers: int | None, *, together: bool) -> "tuple[Place, ...]":
     from postq.cli.fleet import Place
-    from postq.devices import worthwhile_devices
+    from postq.devices import joined, worthwhile_devices
     from postq.errors import DeviceUnavailable
 
-    accelerators = [device.label for device in worthwhile_devices() if device.kind != "cpu"]
+    found = [device for device in worthwhile_devices() if device.kind != "cpu"]
+    if together and found:
+        found = [joined(found)]
+    accelerators = [device.label for device in found]
     wanted = cpu_workers if cpu_workers is not None else int(not accelerators)
     labels = [*accelerators, *["cpu"] * wanted]
     if not labels:

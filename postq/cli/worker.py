@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 @command(
     "worker",
-    examples=("postq worker", "postq worker --device cuda:0", "postq worker --ping"),
+    examples=(
+        "postq worker",
+        "postq worker --device cuda:0",
+        "postq worker --device cuda:all",
+        "postq worker --ping",
+    ),
     exits=(4, *ON_DATABASE),
 )
 def worker(
@@ -26,7 +31,8 @@ def worker(
         str | None,
         typer.Option(
             metavar="DEVICE",
-            help="cpu, mps, cuda or cuda:N; by default the best this machine has.",
+            help="cpu, mps, cuda, cuda:N, or several at once: cuda:all, cpu:N (N processes). "
+            "By default the best one this machine has.",
             show_default=False,
         ),
     ] = None,
@@ -38,7 +44,9 @@ def worker(
     """Run one worker on one device, in the foreground.
 
     SIGTERM and Ctrl-C drain it: the batch in hand is finished or a checkpoint written, and the shard is
-    given back uncounted. Use `postq up` for one worker per device.
+    given back uncounted. A worker that owns several devices trains encoders on all of them where a job asks
+    for it (`submit-train --devices all`); other work runs on the first. Use `postq up` for one worker per
+    device.
     """
     invocation = invocation_of(ctx)
     if ping:

@@ -9,6 +9,7 @@ from postq.contracts.recipes import Recipe
 from postq.contracts.record import Record
 
 EvaluationSplit = Literal["test", "validation", "all"]
+TrainingDevices = Literal["one", "all"]
 
 
 class JobKind(StrEnum):
@@ -26,6 +27,9 @@ class TrainSpec(Record):
     corpus_id: int
     bundle_name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     recipe: Recipe
+    devices: TrainingDevices = "one"
+    """`all` trains an encoder data-parallel on every device of the worker that takes the job, be it one or
+    several; the steps are the same but for rounding, so it is no part of the recipe."""
 
 
 class EvaluateSpec(Record):

@@ -39,7 +39,7 @@ def run(request: RunRequest, spec: TrainSpec, *, hooks: Hooks, resident: Residen
         data,
         output=folder,
         name=spec.bundle_name,
-        device=request.device,
+        device=request.device if spec.devices == "all" else request.device.one(),
         hooks=hooks,
         checkpoints=request.checkpoints,
         resume_from=request.checkpoint,

@@ -16,7 +16,7 @@ from postq.worker.process import WorkerProcess
 def main() -> int:
     """Run a worker until it is told to stop; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m postq.worker", description=__doc__)
-    parser.add_argument("--device", default="cpu", help="cpu, mps, cuda or cuda:N")
+    parser.add_argument("--device", default="cpu", help="cpu, cpu:N, mps, cuda, cuda:N or cuda:all")
     arguments = parser.parse_args()
     os.umask(os.umask(0o077) | 0o027)  # documents and models are nobody else's business
     log = structlog.get_logger()

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from postq.contracts.record import Record
 from postq.contracts.runner import RunRequest, StopRequest, supervisor_message
-from postq.worker.lifeline import end_group
+from postq.lifeline import end_group
 
 
 class Outbox:

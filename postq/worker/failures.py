@@ -17,6 +17,7 @@ from postq.errors import (
     LossNotFinite,
     NotFound,
     PostqError,
+    RankLost,
 )
 
 MAX_TRACEBACK_CHARACTERS = 20_000
@@ -25,10 +26,17 @@ _DEVICE_OOM = ("cuda out of memory", "mps backend out of memory", "cuda error: o
 _OOM_COUNTERS = ("/proc/vmstat", "/sys/fs/cgroup/memory.events")
 
 
-def failed(exc: BaseException) -> Failed:
-    """The last message of a runner whose attempt raised `exc`."""
+def failed(exc: BaseException, *, out_of_memory_kills: int = 0) -> Failed:
+    """The last message of a runner whose attempt raised `exc`.
+
+    `out_of_memory_kills` is by how much the kernel's counter rose during the attempt, as in `class_of_exit`:
+    a rank that died counts as the runner it belonged to.
+    """
+    lost = exc if isinstance(exc, RankLost) else None
     return Failed(
-        failure=failure_class(exc),
+        failure=class_of_exit(lost.returncode, out_of_memory_kills=out_of_memory_kills)
+        if lost
+        else failure_class(exc),
         message=sentence(exc),
         hint=exc.hint if isinstance(exc, PostqError) else "",
         traceback="".join(format_exception(exc))[-MAX_TRACEBACK_CHARACTERS:],

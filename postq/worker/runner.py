@@ -16,13 +16,13 @@ import structlog
 from postq.contracts.runner import Checkpoint, Finished, Note, Progress, RunRequest, Stopped
 from postq.crash_points import CrashPoint, reach
 from postq.learning.hooks import Hooks, StopRequested
+from postq.lifeline import die_with
 from postq.logs import configure_logging
 from postq.settings import load_settings
 from postq.tasks import kinds
 from postq.tasks.resident import Resident
 from postq.worker.channel import Inbox, Outbox, take_over_stdout
-from postq.worker.failures import failed
-from postq.worker.lifeline import die_with
+from postq.worker.failures import failed, out_of_memory_kills
 
 PROGRESS_SECONDS = 0.2
 """Progress within a phase is told at most this often."""
@@ -51,6 +51,7 @@ def _attempt(
     log = _log.bind(job=request.job_id, shard=request.shard_id, fence=request.token)
     log.info("An attempt begins.", kind=request.spec.kind.value)
     reach(CrashPoint.RUNNER_STARTED)
+    kills = out_of_memory_kills()
     try:
         result = kinds.run(request, hooks=_hooks(outbox, should_stop), resident=resident)
         reach(CrashPoint.AFTER_RESULT)
@@ -60,7 +61,7 @@ def _attempt(
     except Exception as exc:
         log.warning("The attempt failed.", exc_info=True)
         resident.forget()
-        outbox.send(failed(exc))
+        outbox.send(failed(exc, out_of_memory_kills=out_of_memory_kills() - kills))
     else:
         log.info("The attempt finished.")
         outbox.send(Finished(result=result))

@@ -44,6 +44,7 @@ UNUSABLE = [
     (("submit-train", "opinions", "--preset", "tfidf", "--set", "epoch=3"), "no field 'epoch'"),
     (("submit-train", "opinions", "--preset", "tfidf", "--set", "folds=1"), "'folds'"),
     (("submit-train", "opinions", "--preset", "tfidf", "--set", "folds"), "NAME=VALUE"),
+    (("submit-train", "opinions", "--preset", "tfidf", "--devices", "all"), "Only encoders"),
     (("submit-train", "opinions", "--preset", "tfidf", "--memory", "plenty"), "'plenty' is not a size"),
     (("submit-train", "opinions", "--preset", "tfidf", "--name", "../x"), "cannot name a bundle"),
     (("bundles", "alias", "@two words", "job:1"), "cannot be an alias"),

@@ -109,3 +109,33 @@ def test_a_container_limit_counts_as_the_memory(tmp_path: Path, monkeypatch: pyt
     assert cpu_device().memory_bytes == unlimited
     limit.write_text(f"{2**28}\n")
     assert cpu_device() == Device(kind="cpu", name=cpu_device().name, memory_bytes=2**28)
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_all_gpus_can_be_one_worker_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = parse_device("cuda:all")
+    assert (both.label, both.count, both.memory_bytes) == ("cuda:all", 2, 15 * 2**30)
+    assert parse_device(both.label) == both
+    assert [both.one(number).label for number in range(2)] == ["cuda:0", "cuda:1"]
+    assert visible_cuda_value(both) == "0,1"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,0")
+    assert visible_cuda_value(both) == "1,0"
+
+
+def test_all_of_one_gpu_is_that_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install_nvidia_smi(tmp_path, monkeypatch, output="0, GPU-aaaa1111, NVIDIA A100, 81920\\n")
+    assert parse_device("cuda:all").label == "cuda:0"
+
+
+def test_the_cpu_can_stand_for_several_processes_that_share_its_memory() -> None:
+    two = parse_device("cpu:2")
+    assert (two.label, two.count) == ("cpu:2", 2)
+    assert parse_device(two.label) == two
+    assert two.memory_bytes == cpu_device().memory_bytes // 2
+    assert two.one(1) == two.one(0).model_copy(update={"index": 1})
+
+
+@pytest.mark.parametrize("wrong", ["cpu:0", "cpu:x", "cpu:-1", "cuda:all"])
+def test_devices_that_cannot_be_are_refused(wrong: str) -> None:
+    with pytest.raises(DeviceUnavailable, match=wrong):
+        parse_device(wrong)

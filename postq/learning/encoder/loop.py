@@ -38,17 +38,12 @@ class TrainingLoop:
         self._lengths = bench.examples.lengths
         self._started = time.monotonic() - state.seconds
 
-    @property
-    def stopped_early(self) -> bool:
-        """True once `patience` epochs brought nothing better."""
-        patience = self.bench.recipe.patience
-        return patience > 0 and self.state.stale_epochs >= patience
-
     def run(self) -> None:
         """Train all epochs; raises StopRequested after a checkpoint when a stop is asked for."""
         self.bench.runs.train()
         try:
-            while self.state.epoch < self.bench.recipe.epochs and not self.stopped_early:
+            recipe = self.bench.recipe
+            while self.state.epoch < recipe.epochs and not self.state.ran_out_of_patience(recipe.patience):
                 self._train_epoch()
                 self._finish_epoch()
         except StopRequested:
@@ -64,17 +59,24 @@ class TrainingLoop:
         )
         for window in windows[self.state.window :]:
             done = sum(map(len, windows[: self.state.window]))
-            train_window(self.bench, self.state, window, pause=_stop, report=partial(self._report, done))
+            report = partial(self._report, done, len(window))
+            train_window(self.bench, self.state, window, pause=_stop, report=report)
             reach(CrashPoint.TRAINING_STEP)
+            if not self.bench.ranks.alone and self.bench.ranks.any(self.bench.hooks.should_stop()):
+                raise StopRequested
             self._writer.write_if_due(self.bench, self.state)
 
-    def _report(self, before_window: int) -> None:
-        """Progress in documents; the loss is the epoch's so far, per document and not per micro-batch."""
+    def _report(self, before_window: int, in_window: int) -> None:
+        """Progress in documents; the loss is the epoch's so far, per document and not per micro-batch.
+
+        Within a window a rank knows its own part only and takes the others to be as far.
+        """
         per_epoch = len(self._lengths)
+        moved = min(in_window, self.state.offset * self.bench.ranks.size)
         sums = self.state.epoch_sums.plus(self.state.open_sums)
         self.bench.hooks.progress(
             "training",
-            self.state.epoch * per_epoch + before_window + self.state.offset,
+            self.state.epoch * per_epoch + before_window + moved,
             self.bench.recipe.epochs * per_epoch,
             {
                 "epoch": self.state.epoch + 1,
@@ -101,7 +103,8 @@ class TrainingLoop:
             }
         )
         if self.state.best_epoch == self.state.epoch:
-            self.bench.best = copy_weights(self.bench.model)
+            if self.bench.ranks.first:
+                self.bench.best = copy_weights(self.bench.model)
             self.last_validation = outcome
         self._writer.write(self.bench, self.state)
 

@@ -136,7 +136,10 @@ def _restore(checkpoint: Checkpoint, bench: Workbench) -> TrainingState:
     gradients = checkpoint.tensors.get("gradients", {})
     for name, weight in bench.model.named_parameters():
         weight.grad = gradients[name].to(weight.device) if name in gradients else None
-    bench.best = checkpoint.tensors.get("best", {})
+    if not bench.ranks.alone:  # gradients of a part of a window belong to nobody in particular
+        state.reopen_window()
+        bench.optimizer.zero_grad(set_to_none=True)
+    bench.best = checkpoint.tensors.get("best", {}) if bench.ranks.first else {}
     restore_states(checkpoint.tensors["random"], checkpoint.values["random"], bench.device)
     state.resumed += 1
     return state

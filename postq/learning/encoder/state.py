@@ -82,6 +82,10 @@ class TrainingState:
         else:
             self.stale_epochs += 1
 
+    def ran_out_of_patience(self, patience: int) -> bool:
+        """True once `patience` epochs brought nothing better; 0 waits for ever."""
+        return patience > 0 and self.stale_epochs >= patience
+
     def to_json(self) -> dict[str, Any]:
         """Plain values; infinities become None."""
         values = asdict(self)

@@ -27,7 +27,10 @@ class Validation:
 def validate(
     bench: Workbench, examples: Examples, settings: EncoderSettings, *, budget: TokenBudget
 ) -> Validation:
-    """Score the split in eval mode; draws no random numbers, so it leaves a resumed training unchanged."""
+    """Score the split in eval mode, each rank a part of it, all with the whole answer.
+
+    Draws no random numbers, so it leaves a resumed training unchanged.
+    """
     bench.runs.eval()
     try:
         logits = _logits(bench, examples, settings, budget=budget)
@@ -45,21 +48,33 @@ def validate(
 def _logits(
     bench: Workbench, examples: Examples, settings: EncoderSettings, *, budget: TokenBudget
 ) -> NDArray[np.float32]:
+    mine = bench.ranks.share(np.arange(len(examples.texts)), examples.lengths)
     done = 0
 
     def look_up() -> None:
-        bench.hooks.progress("validating", done, len(examples.texts), {})
+        moved = min(done * bench.ranks.size, len(examples.texts))
+        bench.hooks.progress("validating", moved, len(examples.texts), {})
         if bench.hooks.should_stop():
             raise StopRequested
 
     logits = np.zeros(tuple(examples.targets.shape), dtype=np.float32)
     batches = document_logits(
-        bench.runs, examples.texts, budget=budget, pooling=settings.pooling, before_batch=look_up
+        bench.runs,
+        [examples.texts[i] for i in mine],
+        budget=budget,
+        pooling=settings.pooling,
+        before_batch=look_up,
     )
-    for indices, values in batches:
-        logits[indices] = values
-        done += len(indices)
-    return logits
+    stopped = False
+    try:
+        for indices, values in batches:
+            logits[mine[indices]] = values
+            done += len(indices)
+    except StopRequested:  # the others must hear of it, or they would wait for this part
+        stopped = True
+    if bench.ranks.any(stopped):
+        raise StopRequested
+    return bench.ranks.sum_rows(logits)
 
 
 def _judge(

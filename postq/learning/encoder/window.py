@@ -1,6 +1,9 @@
 """One optimizer step: gradients summed per document, and what to do when numbers or memory fail."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import reduce
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -28,6 +31,16 @@ class _NotFinite(Exception):
         self.documents = documents
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setback:
+    """Why a window must be begun anew: on one rank at first, and then, agreed, on all."""
+
+    not_finite: tuple[int, ...] | None = None
+    """Documents whose loss or gradient is not a number; empty when none alone is at fault."""
+    fitting_tokens: int | None = None
+    """Tokens that micro-batches may have after memory ran out; 0 when one document alone was too much."""
+
+
 def train_window(
     bench: Workbench,
     state: TrainingState,
@@ -38,24 +51,21 @@ def train_window(
 ) -> None:
     """Take one optimizer step over the documents `window`, resuming at `state.offset`.
 
-    The window is cut into micro-batches of at most `state.micro_tokens` tokens. Each document's gradient
-    counts 1 / len(window) however it is cut, so batch 16 x 1 and 4 x 4 are the same step. Between
-    micro-batches `report` is called, and, once a stop is asked for, `pause`, with gradients and state in
-    agreement; it does not return. Raises LossNotFinite, or DeviceMemoryExhausted when one document alone is
-    too much.
+    The ranks divide the window, and each cuts its part into micro-batches of at most `state.micro_tokens`
+    tokens. Each document's gradient counts 1 / len(window) however it is cut, so batch 16 x 1 and 4 x 4 are
+    the same step, and so are one rank and eight. Between micro-batches `report` is called, and, in a process
+    alone, once a stop is asked for, `pause`, with gradients and state in agreement; it does not return.
+    Raises LossNotFinite, or DeviceMemoryExhausted when one document alone is too much, on all ranks or none.
     """
     while True:
         kept = window[~np.isin(window, state.dropped)]
-        try:
-            _accumulate(bench, state, kept, pause=pause, report=report)
-            _clip(bench, kept)
+        mine = bench.ranks.share(kept, bench.examples.lengths)
+        bench.ranks.seed_step(bench.recipe.seed, state.optimizer_steps)
+        setback = _attempt(bench, state, mine, window_documents=len(kept), pause=pause, report=report)
+        setback = _agree(bench, state, setback) or _sum_and_clip(bench, mine)
+        if setback is None:
             break
-        except _NotFinite as found:
-            _drop(bench, state, found.documents)
-        except RuntimeError as exc:
-            if not is_out_of_memory(exc):
-                raise
-            _shrink(bench, state, kept, cause=exc)
+        _recover(bench, state, setback)
         state.reopen_window()
         bench.optimizer.zero_grad(set_to_none=True)
     bench.optimizer.step()
@@ -65,27 +75,68 @@ def train_window(
     state.close_window()
 
 
+def _attempt(
+    bench: Workbench,
+    state: TrainingState,
+    mine: Indices,
+    *,
+    window_documents: int,
+    pause: Callable[[], None],
+    report: Callable[[], None],
+) -> Setback | None:
+    try:
+        _accumulate(bench, state, mine, window_documents=window_documents, pause=pause, report=report)
+    except _NotFinite as found:
+        return Setback(not_finite=tuple(found.documents))
+    except RuntimeError as exc:
+        if not is_out_of_memory(exc):
+            raise
+        failed = _next_batch(bench, state, mine)
+        tokens = sum(bench.examples.texts[i].length for i in failed)
+        return Setback(fitting_tokens=max(1, tokens // 2) if len(failed) > 1 else 0)
+    return None
+
+
 def _accumulate(
     bench: Workbench,
     state: TrainingState,
-    kept: Indices,
+    mine: Indices,
     *,
+    window_documents: int,
     pause: Callable[[], None],
     report: Callable[[], None],
 ) -> None:
     """Run the window's remaining micro-batches. Losses are read back once, so the device is not held up."""
     pending: list[tuple[Indices, Tensor]] = []
-    while state.offset < len(kept):
-        batch = _next_batch(bench, state, kept)
-        pending.append((batch, _backward(bench, batch, window_documents=len(kept))))
+    while state.offset < len(mine):
+        batch = _next_batch(bench, state, mine)
+        pending.append((batch, _backward(bench, batch, window_documents=window_documents)))
         state.offset += len(batch)
-        stop = bench.hooks.should_stop()
-        if stop or state.offset == len(kept):
+        stop = bench.ranks.alone and bench.hooks.should_stop()
+        if stop or state.offset == len(mine):
             _read_losses(bench, state, pending)
             pending = []
         if stop:
             pause()
         report()
+
+
+def _agree(bench: Workbench, state: TrainingState, setback: Setback | None) -> Setback | None:
+    """One setback for all from every rank's own; without any, one sum of losses."""
+    if bench.ranks.alone:
+        return setback
+    own = {"sums": asdict(state.open_sums), "setback": None if setback is None else asdict(setback)}
+    heard = bench.ranks.tell(own)
+    found = [Setback(**said["setback"]) for said in heard if said["setback"] is not None]
+    if not found:
+        state.open_sums = reduce(Sums.plus, (Sums(**said["sums"]) for said in heard))
+        return None
+    lists = [one.not_finite for one in found if one.not_finite is not None]
+    rooms = [one.fitting_tokens for one in found if one.fitting_tokens is not None]
+    return Setback(
+        not_finite=tuple(sorted(chain.from_iterable(lists))) if lists else None,
+        fitting_tokens=min(rooms, default=None),
+    )
 
 
 def _next_batch(bench: Workbench, state: TrainingState, kept: Indices) -> Indices:
@@ -125,22 +176,35 @@ def _read_losses(bench: Workbench, state: TrainingState, pending: list[tuple[Ind
     )
 
 
-def _clip(bench: Workbench, kept: Indices) -> None:
+def _sum_and_clip(bench: Workbench, mine: Indices) -> Setback | None:
+    """The window's gradient on every rank, clipped; the documents at fault if it has no norm."""
+    bench.ranks.sum_gradients(bench.model)
     norm = clip_grad_norm_(bench.model.parameters(), bench.recipe.max_gradient_norm)
-    if not bool(torch.isfinite(norm)):
-        raise _NotFinite(_gradient_offenders(bench, kept))
+    if bool(torch.isfinite(norm)):
+        return None
+    heard = bench.ranks.tell({"offenders": _gradient_offenders(bench, mine)})
+    return Setback(not_finite=tuple(chain.from_iterable(said["offenders"] for said in heard)))
 
 
-def _gradient_offenders(bench: Workbench, kept: Indices) -> list[int]:
+def _gradient_offenders(bench: Workbench, mine: Indices) -> list[int]:
     """The documents whose own gradient is not finite, each tried alone."""
     offenders = []
-    for document in kept:
+    for document in mine:
         bench.optimizer.zero_grad(set_to_none=True)
         _backward(bench, np.array([document]), window_documents=1)
         norm = torch.nn.utils.get_total_norm([w.grad for w in bench.model.parameters() if w.grad is not None])
         if not bool(torch.isfinite(norm)):
             offenders.append(int(document))
     return offenders
+
+
+def _recover(bench: Workbench, state: TrainingState, setback: Setback) -> None:
+    """Leave out what is not a number, and make room; every rank does the same."""
+    bench.optimizer.zero_grad(set_to_none=True)
+    if setback.not_finite is not None:
+        _drop(bench, state, setback.not_finite)
+    if setback.fitting_tokens is not None:
+        _shrink(bench, state, setback.fitting_tokens)
 
 
 def _drop(bench: Workbench, state: TrainingState, documents: Sequence[int]) -> None:
@@ -159,14 +223,11 @@ def _drop(bench: Workbench, state: TrainingState, documents: Sequence[int]) -> N
     )
 
 
-def _shrink(bench: Workbench, state: TrainingState, kept: Indices, *, cause: BaseException) -> None:
+def _shrink(bench: Workbench, state: TrainingState, fitting_tokens: int) -> None:
     """Halve the micro-batch; of one document, trade time for memory; then give up."""
-    bench.optimizer.zero_grad(set_to_none=True)
     release_memory(bench.device)
-    failed = _next_batch(bench, state, kept)
-    if len(failed) > 1:
-        tokens = sum(bench.examples.texts[i].length for i in failed)
-        state.micro_tokens = max(1, tokens // 2)
+    if fitting_tokens:
+        state.micro_tokens = fitting_tokens
         action = f"micro-batches of {state.micro_tokens:,} tokens and more accumulation"
     elif not state.gradient_checkpointing and enable_gradient_checkpointing(bench):
         state.gradient_checkpointing = True
@@ -175,7 +236,7 @@ def _shrink(bench: Workbench, state: TrainingState, kept: Indices, *, cause: Bas
         raise DeviceMemoryExhausted(
             "One training document alone does not fit into the device's memory.",
             hint="Lower max_tokens, or use a device with more memory.",
-        ) from cause
+        )
     bench.hooks.note(
         "OUT_OF_MEMORY",
         f"The device ran out of memory; training goes on with {action}. The effective batch stays the same.",

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from postq.contracts.recipes import EncoderRecipe
 from postq.learning.encoder.forward import Pooling
 from postq.learning.encoder.losses import LossFunction
+from postq.learning.encoder.ranks import ALONE, Ranks
 from postq.learning.encoder.tokens import TokenisedText
 from postq.learning.hooks import Hooks
 
@@ -51,8 +52,10 @@ class Workbench:
     device: torch.device
     pooling: Pooling
     hooks: Hooks
+    ranks: Ranks = ALONE
+    """The processes that train with this one."""
     best: Weights = field(default_factory=dict)
-    """The best epoch's weights, on the CPU; empty before the first validation."""
+    """The best epoch's weights, on the CPU; empty before the first validation, and on all ranks but one."""
 
     @property
     def rate(self) -> float:

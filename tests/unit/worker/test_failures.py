@@ -15,6 +15,7 @@ from postq.errors import (
     LossNotFinite,
     NotTrainable,
     PostqError,
+    RankLost,
     StorageUnavailable,
 )
 from postq.worker.failures import class_of_exit, describe_exit, failed, failure_class, out_of_memory_kills
@@ -48,6 +49,14 @@ class OutOfMemoryError(RuntimeError):
 )
 def test_an_exception_has_its_class(exc: Exception, expected: FailureClass) -> None:
     assert failure_class(exc) is expected
+
+
+def test_a_rank_that_died_counts_as_the_runner_it_belonged_to() -> None:
+    killed = RankLost("Rank 1 was ended by signal 9.", hint="h", returncode=-signal.SIGKILL)
+    assert failed(killed).failure is FailureClass.CRASH
+    assert failed(killed, out_of_memory_kills=1).failure is FailureClass.HOST_OOM
+    exited = RankLost("Rank 1 ended with exit code 3.", hint="h", returncode=3)
+    assert failed(exited, out_of_memory_kills=1).failure is FailureClass.CRASH
 
 
 def test_the_cause_behind_a_wrapped_error_decides() -> None:

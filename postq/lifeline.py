@@ -1,4 +1,4 @@
-"""A runner's tie to its supervisor: when the supervisor is gone, the runner goes at once."""
+"""A process's tie to the one that started it: when that is gone, it goes at once."""
 
 import ctypes
 import os
@@ -11,8 +11,9 @@ _PR_SET_PDEATHSIG = 1
 def die_with(parent: int) -> None:
     """Ask the kernel (Linux) to kill this process when the thread that started it ends.
 
-    The kernel watches the *thread* that forked, so a supervisor starts runners from a thread that lives
-    as long as its process. Elsewhere the end of stdin, which every system reports, has to do.
+    The kernel watches the *thread* that forked, so a supervisor starts runners, and a runner its ranks, from
+    a thread that lives as long as its process. Elsewhere the end of a pipe, which every system reports, has
+    to do.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

@@ -1,0 +1,141 @@
+"""A training made ready: tokens, targets and schedule, all that its processes need besides the weights."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from postq.contracts.document import Document
+from postq.contracts.recipes import EncoderRecipe
+from postq.errors import NotTrainable
+from postq.learning.data import TrainingData
+from postq.learning.encoder.backbones import Backbone, load_backbone
+from postq.learning.encoder.examples import build_examples, readable_only, tokenise
+from postq.learning.encoder.losses import positive_weight
+from postq.learning.encoder.optimizer import SchedulePlan, plan_schedule
+from postq.learning.encoder.randomness import seed_everything
+from postq.learning.encoder.resume import training_identity
+from postq.learning.encoder.scoring_space import EncoderSettings
+from postq.learning.encoder.tokens import TextTokeniser
+from postq.learning.encoder.workbench import Examples
+from postq.learning.hooks import Hooks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What is to be learned from what, in the form the training reads it."""
+
+    recipe: EncoderRecipe
+    labels: tuple[str, ...]
+    identity: str
+    """Tells this training's checkpoints from others'."""
+    train: Examples
+    validation: Examples
+    unreadable: dict[str, list[str]]
+    """Names of documents without a known token, by split."""
+    settings: EncoderSettings
+    plan: SchedulePlan
+
+    @property
+    def share(self) -> NDArray[np.float64]:
+        """(labels,) share of training documents that carry each label."""
+        share: NDArray[np.float64] = self.train.targets.double().mean(dim=0).numpy()
+        return share
+
+    def packed(self) -> "PackedPreparation":
+        """The same for another process. Tensors would travel through shared memory, arrays do not."""
+        nothing: Any = None
+        return PackedPreparation(
+            rest=replace(
+                self,
+                train=replace(self.train, targets=nothing),
+                validation=replace(self.validation, targets=nothing),
+            ),
+            train=self.train.targets.numpy(),
+            validation=self.validation.targets.numpy(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackedPreparation:
+    """A Prepared on its way to another process: targets as (docs, labels) arrays."""
+
+    rest: Prepared
+    train: NDArray[np.float32]
+    validation: NDArray[np.float32]
+
+    def unpacked(self) -> Prepared:
+        """The Prepared it was made of."""
+        return replace(
+            self.rest,
+            train=replace(self.rest.train, targets=torch.from_numpy(self.train)),
+            validation=replace(self.rest.validation, targets=torch.from_numpy(self.validation)),
+        )
+
+
+def fresh_backbone(recipe: EncoderRecipe, labels: tuple[str, ...]) -> Backbone:
+    """The recipe's backbone with a head drawn from its seed; every process draws the same."""
+    seed_everything(recipe.seed)
+    return load_backbone(
+        recipe.backbone,
+        labels=labels,
+        max_tokens=recipe.max_tokens,
+        chunked=recipe.long_text.startswith("chunk"),
+        extend=recipe.extend_positions,
+        attention_dropout=recipe.attention_dropout,
+    )
+
+
+def prepare(recipe: EncoderRecipe, data: TrainingData, tokeniser: TextTokeniser, *, hooks: Hooks) -> Prepared:
+    """Tokenise both splits and lay out the schedule. Raises NotTrainable, StopRequested."""
+
+    def examples(documents: Any) -> Examples:
+        listed: list[Document] = list(documents)
+        return build_examples(listed, tokenise(listed, tokeniser, hooks=hooks), labels=data.labels)
+
+    train, lost = readable_only(examples(data.train))
+    validation, lost_validation = readable_only(examples(data.validation))
+    if not train.texts or not validation.texts:
+        raise NotTrainable(
+            "The tokenizer knows no token of any training or validation document.",
+            hint="Use a backbone for the corpus' language and script.",
+        )
+    return Prepared(
+        recipe=recipe,
+        labels=data.labels,
+        identity=training_identity(recipe, data),
+        train=train,
+        validation=validation,
+        unreadable={"train": lost, "validation": lost_validation},
+        settings=_settings(recipe, tokeniser, share=train.targets.double().mean(dim=0).numpy()),
+        plan=plan_schedule(len(train.texts), recipe),
+    )
+
+
+def require_documents(data: TrainingData) -> None:
+    """Both splits must hold documents, and there must be labels; raises NotTrainable."""
+    for name, documents in (("training", data.train), ("validation", data.validation)):
+        if not documents:
+            raise NotTrainable(
+                f"The {name} split is empty.", hint="Add documents, or change the shares of the split."
+            )
+    if not data.labels:
+        raise NotTrainable("There are no labels to learn.", hint="Lower min_label_count.")
+
+
+def _settings(
+    recipe: EncoderRecipe, tokeniser: TextTokeniser, *, share: NDArray[np.float64]
+) -> EncoderSettings:
+    shift = None
+    if recipe.debias and recipe.loss == "bce_pos_weight":
+        weight = positive_weight(share, power=recipe.pos_weight_power, cap=recipe.pos_weight_cap)
+        shift = tuple(float(value) for value in np.log(weight))
+    return EncoderSettings(
+        text=recipe.text,
+        max_tokens=recipe.max_tokens,
+        piece_tokens=tokeniser.piece_tokens,
+        long_text=recipe.long_text,
+        logit_shift=shift,
+    )

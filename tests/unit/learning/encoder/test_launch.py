@@ -1,0 +1,76 @@
+"""Ranks as real processes: they meet over gloo, speak through the first, and end together."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from postq.errors import NotTrainable, RankLost
+from postq.learning.encoder.launch import run_ranks
+from postq.learning.hooks import Hooks, StopRequested
+from tests.unit.learning.encoder import rank_work
+from tests.waiting import wait_until
+
+
+def test_ranks_exchange_report_through_the_first_and_stop_when_asked(tmp_path: Path) -> None:
+    told: list[Any] = []
+    hooks = Hooks(
+        progress=lambda *values: told.append(values),
+        note=lambda event, message, data: told.append((event, data)),
+        checkpoint=lambda *values: told.append(values),
+        should_stop=lambda: (tmp_path, 7) in told,
+    )
+    with pytest.raises(StopRequested):
+        run_ranks(rank_work.exchange_and_tell, tmp_path, ranks=2, backend="gloo", hooks=hooks)
+    assert told[1:] == [("training", 1, 2, {"loss": 0.5}), (tmp_path, 7)]
+    event, facts = told[0]
+    assert event == "FACTS"
+    assert facts["heard"] == [{"rank": 0, "word": ""}, {"rank": 1, "word": "x"}]
+    assert facts["sum"] == [[3.0, 3.0]]
+    assert facts["gradient"] == [[1.0, 1.0]]
+    assert facts["bias"] is None
+    assert facts["threads"] == 1
+    assert facts["group"] == os.getpgid(0)
+
+
+def test_a_rank_that_is_killed_ends_all_and_is_named() -> None:
+    with pytest.raises(RankLost, match="Rank 1 of a training in 2 processes was ended by signal 9") as lost:
+        run_ranks(rank_work.die_second, ranks=2, backend="gloo", hooks=Hooks())
+    assert lost.value.returncode == -signal.SIGKILL
+    assert not any(map(_alive, _ranks()))
+
+
+def test_what_one_rank_raises_is_raised_here_as_itself() -> None:
+    with pytest.raises(NotTrainable, match="The second rank finds fault") as found:
+        run_ranks(rank_work.raise_second, ranks=2, backend="gloo", hooks=Hooks())
+    assert found.value.hint == "Ask it."
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's tie to a parent is Linux's")
+def test_ranks_do_not_outlive_a_process_that_is_killed(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.unit.learning.encoder.rank_work", str(tmp_path)]
+    parent = subprocess.Popen(command)
+    try:
+        wait_until(lambda: len(list(tmp_path.iterdir())) == 2, 120)
+        ranks = [psutil.Process(int(path.name)) for path in tmp_path.iterdir()]
+    finally:
+        parent.kill()
+        parent.wait()
+    wait_until(lambda: not any(map(_alive, ranks)))
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _ranks() -> list[psutil.Process]:
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
