@@ -12,6 +12,8 @@ from postq.models.shard import Shard, ShardState
 
 WINDOW = timedelta(minutes=5)
 """A rate is that of the last five minutes, so that it follows workers that come and go."""
+RATE = "documents_per_second"
+"""The figure by which a runner tells how fast its phase goes."""
 
 
 def document_counts(found: Job) -> DocumentCounts:
@@ -41,11 +43,22 @@ def progress_of(
         return _of_documents(found, shards, recently_done=recently_done, now=now)
     if current is None:
         return ProgressView(done=int(found.state in JOB_TERMINAL), total=1, unit="job")
+    return _of_phase(current)
+
+
+def _of_phase(current: Shard) -> ProgressView:
+    """A training or evaluation in the runner's own words; its rate only while it is being worked on."""
+    figures = dict(current.progress_metrics or {})
+    told = figures.pop(RATE, None)
+    rate = float(told) if told and current.state is ShardState.LEASED else None
+    left = current.progress_total - current.progress_done
     return ProgressView(
         done=current.progress_done,
         total=current.progress_total,
         unit=current.phase or "job",
-        metrics=current.progress_metrics or {},
+        per_second=rate,
+        eta_seconds=left / rate if rate else None,
+        metrics=figures,
     )
 
 

@@ -1,7 +1,7 @@
 """Training a bundle: TF-IDF or encoder, then the same honest judgement and the same folder for both."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +55,10 @@ def train_bundle(
     if isinstance(recipe, TfidfRecipe):
         main, baseline = _train_tfidf(recipe, data, model=MAIN, hooks=hooks), None
     else:
-        # The cheap one first: should its data be at fault, hours of training are spared.
-        baseline = _baseline(recipe, data, hooks=hooks) if recipe.baseline else None
+        # The cheap one first: should its data be at fault, hours of training are spared. Resumed, it comes
+        # last: a training interrupted ten times is not to fit ten baselines.
+        early = recipe.baseline and resume_from is None
+        baseline = _baseline(recipe, data, hooks=hooks) if early else None
         main = _train_encoder(
             recipe,
             data,
@@ -66,6 +68,8 @@ def train_bundle(
             resume_from=resume_from,
             batch_divisor=batch_divisor,
         )
+        if recipe.baseline and baseline is None:
+            baseline = _baseline(recipe, data, hooks=hooks)
     metrics = _metrics(recipe, data, main, baseline, name=name, hooks=hooks)
     hooks.progress("writing", 0, 1, {})
     bundle = write_bundle(
@@ -151,9 +155,13 @@ def _told(found: Detection, data: Mapping[str, Any], *, hooks: Hooks) -> dict[st
 
 
 def _baseline(recipe: EncoderRecipe, data: TrainingData, *, hooks: Hooks) -> _Outcome:
-    """TF-IDF at its defaults on the encoder's own split, labels and seed."""
+    """TF-IDF at its defaults on the encoder's own split, labels and seed; its phases are told as its own."""
+
+    def progress(phase: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+        hooks.progress(f"{BASELINE} {phase}", done, total, figures)
+
     own = TfidfRecipe(text=recipe.text, split=recipe.split, labels=recipe.labels, seed=recipe.seed)
-    return _train_tfidf(own, data, model=BASELINE, hooks=hooks)
+    return _train_tfidf(own, data, model=BASELINE, hooks=replace(hooks, progress=progress))
 
 
 def _train_encoder(

@@ -234,7 +234,8 @@ class Watch:
                 return
 
     def _enforce_progress(self) -> Ending | None:
-        limit = self._settings.stall_seconds * STALL_FACTORS.get(self._phase, 1.0)
+        # A baseline's phases carry its name in front.
+        limit = self._settings.stall_seconds * STALL_FACTORS.get(self._phase.rpartition(" ")[2], 1.0)
         if self._clock() - self._moved_at < limit:
             return None
         self._runner.kill()

@@ -6,6 +6,7 @@ from functools import partial
 from postq.crash_points import CrashPoint, reach
 from postq.learning.encoder.epoch_plan import plan_epoch
 from postq.learning.encoder.inference import TokenBudget
+from postq.learning.encoder.pace import Pace
 from postq.learning.encoder.resume import CheckpointWriter
 from postq.learning.encoder.scoring_space import EncoderSettings
 from postq.learning.encoder.state import TrainingState
@@ -37,6 +38,7 @@ class TrainingLoop:
         self._writer = writer
         self._lengths = bench.examples.lengths
         self._started = time.monotonic() - state.seconds
+        self._pace = Pace()
 
     def run(self) -> None:
         """Train all epochs; raises StopRequested after a checkpoint when a stop is asked for."""
@@ -74,14 +76,16 @@ class TrainingLoop:
         per_epoch = len(self._lengths)
         moved = min(in_window, self.state.offset * self.bench.ranks.size)
         sums = self.state.epoch_sums.plus(self.state.open_sums)
+        done = self.state.epoch * per_epoch + before_window + moved
         self.bench.hooks.progress(
             "training",
-            self.state.epoch * per_epoch + before_window + moved,
+            done,
             self.bench.recipe.epochs * per_epoch,
             {
                 "epoch": self.state.epoch + 1,
                 "loss": sums.loss / max(1, sums.documents),
                 "learning_rate": self.bench.rate,
+                "documents_per_second": self._pace.after(done),
             },
         )
 

@@ -107,6 +107,22 @@ def test_a_training_shows_its_phase_and_newest_figures(scored_world: World) -> N
     progress = view(world).progress
     assert (progress.unit, progress.done, progress.total) == ("training", 30, 200)
     assert progress.metrics == {"loss": 0.21}
+    assert (progress.per_second, progress.eta_seconds) == (None, None)
+
+
+def test_a_training_that_tells_its_rate_has_a_time_left_while_it_is_worked_on(scored_world: World) -> None:
+    world = scored_world
+    world.train(1)
+    lease = world.must_claim()
+    with world.session() as session:
+        figures = {"loss": 0.21, "documents_per_second": 2.0}
+        report = ProgressReport(phase="training", done=30, total=200, metrics=figures)
+        renew(session, lease, now=world.now, lease_seconds=60, progress=report)
+    progress = view(world).progress
+    assert (progress.per_second, progress.eta_seconds) == (2.0, 85.0)
+    assert progress.metrics == {"loss": 0.21}
+    world.fail(lease)
+    assert view(world).progress.eta_seconds is None
 
 
 def test_a_job_lists_its_attempts_newest_first(scored_world: World) -> None:

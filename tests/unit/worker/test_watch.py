@@ -228,6 +228,12 @@ def test_loading_a_model_may_take_longer(scene: Scene) -> None:
     assert isinstance(ending, Finished)
 
 
+@pytest.mark.parametrize("phase", ["fitting", "baseline fitting"])
+def test_fitting_may_take_longer_for_a_baseline_too(scene: Scene, phase: str) -> None:
+    ending, _ = scene.watch(progress(0, phase), scene.passes(350), progress(1, phase), Finished())
+    assert isinstance(ending, Finished)
+
+
 def test_a_drain_is_asked_for_and_the_runners_answer_taken(scene: Scene) -> None:
     def drain() -> None:
         scene.draining = True
