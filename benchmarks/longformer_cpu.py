@@ -1,11 +1,13 @@
 """Longformer on the CPU against transformers: forward, forward and backward, real lengths, peak memory.
 
-`python -m benchmarks.longformer_cpu` records all tables (about half an hour on two quiet cores); `--quick`
-tries the script in a few minutes, with too few layers, lengths and rounds to quote.
+`python -m benchmarks.longformer_cpu` records all tables (about half an hour on two quiet cores), `--only
+real` and `--only real_training` those of real lengths (under ten minutes each); `--quick` tries the script
+in a few minutes, with too few layers, lengths and rounds to quote.
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +16,7 @@ from typing import Any
 
 import torch
 
+from benchmarks import _real_lengths as real
 from benchmarks._longformer import (
     base_model,
     documents,
@@ -22,17 +25,16 @@ from benchmarks._longformer import (
     matmul_peak,
     middle,
     packed,
-    padded,
     ratios,
     real_lengths,
     rounds,
 )
 from benchmarks.recording import record
-from postq.learning.longformer import accelerate, best_token_budget, fastest_threads, plan_batches
+from postq.learning.longformer import accelerate, fastest_threads, plan_batches
 
 Row = dict[str, Any]
-BATCH_DOCUMENTS = 4
 MEGABYTE = 2**20
+TABLES = ("forward", "training", "real", "real_training", "memory", "budget")
 
 
 def options() -> argparse.Namespace:
@@ -41,8 +43,13 @@ def options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="4 layers, fewer lengths, 1 round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, help="default: the count that multiplies fastest now")
-    parser.add_argument("--documents", type=int, default=8, help="judgments in the real-lengths table")
-    parser.add_argument("--only", choices=["forward", "training", "real", "memory", "budget"])
+    parser.add_argument("--documents", type=int, default=12, help="judgments in the real-lengths table")
+    parser.add_argument("--batch", type=int, default=4, help="judgments in a padded batch or a step")
+    parser.add_argument("--layers", type=int, help="default: 12")
+    parser.add_argument("--keep-memory", action="store_true", help="real: glibc keeps freed memory, for all")
+    parser.add_argument(
+        "--only", choices=["forward", "training", "real", "real_training", "memory", "budget"]
+    )
     parser.add_argument(
         "--measure-memory", nargs=3, metavar=("WHO", "WHAT", "TOKENS"), help=argparse.SUPPRESS
     )
@@ -56,11 +63,13 @@ def main() -> None:
     if asked.measure_memory:
         print(measured_memory(*asked.measure_memory, layers=4 if asked.quick else 12))
         return
+    if asked.keep_memory:
+        real.keep_freed_memory()
     layers, count = (4, 1) if asked.quick else (12, asked.rounds)
+    layers = asked.layers or layers
     lengths = [256, 1_024] if asked.quick else [512, 1_024, 2_048, 4_096]
     tables: dict[str, Callable[[], list[Row]]] = {
         "forward": lambda: forward_table(lengths, layers, count),
-        "real": lambda: real_table(4 if asked.quick else asked.documents, layers, count),
         "training": lambda: training_table(lengths, layers, count),
         "memory": lambda: memory_table(lengths[-1], quick=asked.quick),
         "budget": lambda: budget_table(6 if asked.quick else 24, count),
@@ -68,6 +77,34 @@ def main() -> None:
     for name, table in tables.items():
         if asked.only in (None, name):
             keep(f"{name}_quick" if asked.quick else name, table(), layers=layers, rounds=count)
+    if asked.only in (None, "real"):
+        count = 4 if asked.quick else asked.documents
+        keep_real(asked, "real", real.scoring_table(count, layers, size=asked.batch), layers=layers)
+    if asked.only in (None, "real_training"):
+        count = 2 if asked.quick else 2 * asked.batch
+        size = 1 if asked.quick else asked.batch
+        keep_real(asked, "real_training", real.training_table(count, layers, size=size), layers=layers)
+
+
+def keep_real(asked: argparse.Namespace, name: str, found: tuple[list[Row], Row], *, layers: int) -> None:
+    """Record a table of real lengths, whose rounds are batches of documents."""
+    rows, parameters = found
+    method = (
+        "Judgments spread evenly over the sorted lengths of the corpus, cut at 4,096 tokens, in a mixed "
+        "order with a fixed seed. For each batch: product peak, then every way over the same documents, who "
+        "begins changing from batch to batch; totals over all batches. Answers (scoring) or gradients "
+        f"(training, beforehand) were checked to be equal. float32, {torch.get_num_threads()} threads, base "
+        f"size with {layers} layers, random weights. The peak is the best 2,048-square product that torch "
+        "offers, MKL's or oneDNN's; the share counts only the work that exact logits need."
+    )
+    parameters |= {
+        "threads": torch.get_num_threads(),
+        "layers": layers,
+        "glibc_keeps_memory": asked.keep_memory,
+        "malloc": {k: v for k, v in os.environ.items() if k.startswith(("MALLOC_", "LD_PRELOAD"))},
+    }
+    suffix = ("_quick" if asked.quick else "") + ("_kept_memory" if asked.keep_memory else "")
+    print_markdown(rows, record(f"longformer_cpu_{name}{suffix}", rows, method=method, parameters=parameters))
 
 
 def keep(name: str, rows: list[Row], **parameters: int) -> None:
@@ -136,30 +173,6 @@ def training_table(lengths: list[int], layers: int, count: int) -> list[Row]:
 def step(logits: Callable[[], torch.Tensor]) -> None:
     """One forward and backward; gradients add up, as they do under accumulation."""
     logits().sum().backward()
-
-
-def real_table(count_documents: int, layers: int, count: int) -> list[Row]:
-    """Judgments of real lengths: padded batches in corpus order, one by one, and packed by token budget."""
-    model, lengths = base_model(layers=layers), real_lengths(count_documents)
-    docs, fast = documents(lengths), accelerate(model)
-    batches = [docs[start : start + BATCH_DOCUMENTS] for start in range(0, len(docs), BATCH_DOCUMENTS)]
-    plan = [[docs[i] for i in batch] for batch in plan_batches(lengths, best_token_budget("cpu"))]
-    works: dict[str, Callable[[], object]] = {
-        "padded": lambda: [model(**padded(batch)) for batch in batches],
-        "stock": lambda: [model(doc[None]) for doc in docs],
-        "ours": lambda: [fast.forward_packed(*packed(batch)) for batch in plan],
-    }
-    with torch.inference_mode():
-        seen = rounds(works, count, peak=matmul_peak)
-    work, rows = least_work(lengths, layers=layers), []
-    for slow, name in (
-        ("padded", f"stock, padded batches of {BATCH_DOCUMENTS}"),
-        ("stock", "stock, one by one"),
-    ):
-        row = compared(f"{len(docs)} judgments, {sum(lengths):,} tokens: {name}", seen, work, slow=slow)
-        row["ours docs/s"] = round(len(docs) / middle(seen, "ours"), 3)
-        rows.append(row)
-    return rows
 
 
 def budget_table(count_documents: int, count: int) -> list[Row]:

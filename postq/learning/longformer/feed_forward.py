@@ -7,9 +7,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
+from postq.learning.longformer.products import packs
+from postq.learning.longformer.trained_products import (
+    add_weight_gradient,
+    gradient_multiplier,
+    multiplier,
+)
+
 Activation = Callable[[Tensor], Tensor]
 
-CHUNK_ROWS = {"cpu": 512, "cuda": 16_384, "mps": 8_192}
+CHUNK_ROWS = {"cpu": 256, "cuda": 16_384, "mps": 8_192}
 """Rows computed at once: on a CPU small enough to stay in its cache, on a GPU large enough to fill it."""
 
 
@@ -46,29 +53,37 @@ class _WideLayers(torch.autograd.Function):
     def forward(
         ctx: Any, states: Tensor, up: Tensor, up_bias: Tensor, down: Tensor, down_bias: Tensor
     ) -> Tensor:
+        ctx.packed = packs(up, rows=states.shape[0])
+        widen = multiplier(up, up_bias, packed=ctx.packed)
+        narrow = multiplier(down, down_bias, packed=ctx.packed)
         inner = states.new_empty(states.shape[0], up.shape[0])
         output = torch.empty_like(states)
         for rows in _chunks(states.shape[0]):
-            torch.addmm(up_bias, states[rows], up.T, out=inner[rows])
-            torch.addmm(down_bias, gelu(inner[rows]), down.T, out=output[rows])
+            widen(states[rows], inner[rows])
+            narrow(gelu(inner[rows]), output[rows])
         ctx.save_for_backward(states, inner, up, down)
         return output
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
         states, inner, up, down = ctx.saved_tensors
+        widen = gradient_multiplier(down, packed=ctx.packed)
+        narrow = gradient_multiplier(up, packed=ctx.packed)
         back = torch.empty_like(states)
         up_gradient, down_gradient = torch.zeros_like(up), torch.zeros_like(down)
         bias_gradient = up.new_zeros(up.shape[0])
         for rows in _chunks(states.shape[0]):
-            down_gradient.addmm_(gradient[rows].T, gelu(inner[rows]))
-            wide = torch.ops.aten.gelu_backward(gradient[rows] @ down, inner[rows])
-            up_gradient.addmm_(wide.T, states[rows])
+            add_weight_gradient(down_gradient, gradient[rows], gelu(inner[rows]), packed=ctx.packed)
+            wide = torch.empty_like(inner[rows])
+            widen(gradient[rows], wide)
+            wide = torch.ops.aten.gelu_backward(wide, inner[rows])
+            add_weight_gradient(up_gradient, wide, states[rows], packed=ctx.packed)
             bias_gradient += wide.sum(0)
-            torch.mm(wide, up, out=back[rows])
+            narrow(wide, back[rows])
         return back, up_gradient, bias_gradient, down_gradient, gradient.sum(0)
 
 
 def _chunks(rows: int) -> list[slice]:
-    step = chunk_rows("cpu") * 2
+    """As many rows as a weight gradient likes at once: each part of it passes over the whole weight."""
+    step = 1_024
     return [slice(start, min(start + step, rows)) for start in range(0, rows, step)]

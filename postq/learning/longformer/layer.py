@@ -18,6 +18,7 @@ from postq.learning.longformer.global_rows import global_rows
 from postq.learning.longformer.packing import PackedBatch
 from postq.learning.longformer.products import product
 from postq.learning.longformer.projections import FusedProjection, project_in_chunks
+from postq.learning.longformer.trained_products import trained_product
 from postq.learning.longformer.zero_gradients import with_zero_gradients
 
 
@@ -80,7 +81,7 @@ class PackedLayer:
             return query, key, value
         layers = (self._inner.query, self._inner.key, self._inner.value)
         if torch.is_grad_enabled():
-            parts = [layer(states) for layer in layers]
+            parts = [trained_product(layer, states) for layer in layers]
         else:
             parts = project_in_chunks(states, layers, batch)
         query, key, value = (part.view(part.shape[0], self.heads, -1) for part in parts)
@@ -95,7 +96,7 @@ class PackedLayer:
 
     def _after_attention(self, answered: Tensor, states: Tensor) -> Tensor:
         joined, wide = self.stock.attention.output, self.stock.output
-        middle = _residual(joined, joined.dense(answered), states)
+        middle = _residual(joined, trained_product(joined.dense, answered), states)
         inner = wide_layers(middle, self.stock.intermediate.dense, wide.dense, self._activation)
         return _residual(wide, inner, middle)
 

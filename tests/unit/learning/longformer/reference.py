@@ -119,3 +119,19 @@ def slow_local_attention(
     scores = torch.einsum("qhd,khd->hqk", query, key) / query.shape[-1] ** 0.5
     shares = scores.masked_fill(~allowed, float("-inf")).softmax(-1).nan_to_num(0.0)
     return torch.einsum("hqk,khd->qhd", shares, value)
+
+
+def gradients(model, answer: Tensor, weights: Tensor) -> dict[str, Tensor | None]:
+    """The gradient of each parameter, or None, of a weighted sum of `answer`."""
+    model.zero_grad()
+    (answer * weights).sum().backward()
+    return {name: None if p.grad is None else p.grad.clone() for name, p in model.named_parameters()}
+
+
+def assert_same_gradients(found, stock):
+    """Each tensor within 1e-4 of the norm of the whole gradient, and the same tensors have one."""
+    total = torch.stack([g.norm() for g in stock.values() if g is not None]).norm()
+    assert {n for n, g in found.items() if g is not None} == {n for n, g in stock.items() if g is not None}
+    for name, gradient in stock.items():
+        if gradient is not None:
+            assert (found[name] - gradient).norm() <= 1e-4 * total, name

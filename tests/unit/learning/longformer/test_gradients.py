@@ -10,33 +10,20 @@ from hypothesis import strategies as st
 from postq.learning.longformer import accelerate
 from tests.unit.learning.longformer.reference import (
     alone,
+    assert_same_gradients,
     backbone,
     classifier,
     configuration,
     documents,
+    gradients,
     offsets,
 )
-
-
-def gradients(model, answer, weights):
-    model.zero_grad()
-    (answer * weights).sum().backward()
-    return {name: None if p.grad is None else p.grad.clone() for name, p in model.named_parameters()}
 
 
 def spare_activations(model):
     """Checkpoint every layer, under the name that this transformers release has for it."""
     enable = getattr(model, "activation_checkpointing_enable", None)
     (enable or model.gradient_checkpointing_enable)()
-
-
-def assert_same_gradients(found, stock):
-    """Each tensor within 1e-4 of the norm of the whole gradient, and the same tensors have one."""
-    total = torch.stack([g.norm() for g in stock.values() if g is not None]).norm()
-    assert {n for n, g in found.items() if g is not None} == {n for n, g in stock.items() if g is not None}
-    for name, gradient in stock.items():
-        if gradient is not None:
-            assert (found[name] - gradient).norm() <= 1e-4 * total, name
 
 
 @given(
