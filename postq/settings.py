@@ -65,6 +65,10 @@ class Settings(BaseSettings):
 
     cpu_threads: int | None = Field(None, ge=1)
     """Compute threads of one CPU runner; unset shares the cores among this machine's workers."""
+    attention: Literal["auto", "stock", "sdpa", "flex", "varlen"] = "auto"
+    """Attention kernel of Longformers; `stock` runs the unchanged model, `auto` the fastest exact one."""
+    products: Literal["auto", "plain", "packed"] = "auto"
+    """A Longformer's products on a CPU: torch's own (`plain`), oneDNN's (`packed`) or by processor."""
     log_format: Literal["console", "json"] = "console"
     """`console` for people, `json` for log collectors."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -93,6 +97,12 @@ class Settings(BaseSettings):
     def resolved_database_url(self) -> SecretStr:
         """The database URL in force, with the embedded default filled in."""
         return self.database_url or SecretStr(f"sqlite:///{self.home / 'postq.db'}")
+
+    @property
+    def runner_variables(self) -> dict[str, str]:
+        """What `learning/` reads from a runner's environment, wherever the settings came from."""
+        chosen = {name: getattr(self, name) for name in ("attention", "products")}
+        return {f"POSTQ_{name.upper()}": str(value) for name, value in chosen.items() if value is not None}
 
     @property
     def embedded_broker(self) -> bool:

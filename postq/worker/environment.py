@@ -12,9 +12,15 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 
 
 def runner_environment(
-    device: Device, *, threads: int, inherited: Mapping[str, str] | None = None
+    device: Device,
+    *,
+    threads: int,
+    variables: Mapping[str, str] | None = None,
+    inherited: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Variables for a runner on `device` with `threads` compute threads, on top of the worker's own.
+
+    `variables` carries settings that may have come from a file (`Settings.runner_variables`).
 
     They must be set before the libraries that read them are imported, hence in the environment.
     """
@@ -22,6 +28,7 @@ def runner_environment(
     kept = {name: value for name, value in base.items() if name not in WITHHELD}
     return {
         **kept,
+        **(variables or {}),
         **{name: str(threads) for name in THREAD_VARIABLES},
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # the order nvidia-smi counts in
         "CUDA_VISIBLE_DEVICES": visible_cuda_value(device),

@@ -37,7 +37,8 @@ class WorkerProcess:
         self._hostname = socket.gethostname()
         self._database = open_database(settings)
         log = settings.home / "logs" / f"runner-{device.label.replace(':', '')}-{os.getpid()}.log"
-        self._slot = RunnerSlot(device=device, log=log, threads=self._threads)
+        variables = settings.runner_variables
+        self._slot = RunnerSlot(device=device, log=log, threads=self._threads, variables=variables)
         supervisor = Supervisor(
             database=self._database,
             settings=settings,

@@ -1,7 +1,7 @@
 """The place of the one runner a worker keeps: started when needed, reused while it is of use, then ended."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from postq.contracts.device import Device
@@ -16,8 +16,11 @@ IDLE_SECONDS = 300.0
 class RunnerSlot:
     """Holds at most one runner. Used from one thread, which must live as long as the process."""
 
-    def __init__(self, *, device: Device, log: Path, threads: Callable[[], int]) -> None:
+    def __init__(
+        self, *, device: Device, log: Path, threads: Callable[[], int], variables: Mapping[str, str]
+    ) -> None:
         self._device = device
+        self._variables = dict(variables)
         self._log = log
         self._threads = threads
         self._runner: RunnerProcess | None = None
@@ -53,5 +56,6 @@ class RunnerSlot:
             self.retire()
 
     def _start(self) -> None:
-        environment = runner_environment(self._device, threads=self._threads())
+        threads, variables = self._threads(), self._variables
+        environment = runner_environment(self._device, threads=threads, variables=variables)
         self._runner = RunnerProcess.start(environment=environment, log=self._log)

@@ -174,6 +174,8 @@ def test_a_backbone_that_is_not_there_fails_the_job_at_once_and_tells_why(
     [
         ({"lease_seconds": "soon"}, "'lease_seconds'"),
         ({"log_format": "xml"}, "'log_format'"),
+        ({"attention": "fastest"}, "'attention'"),
+        ({"products": "quick"}, "'products'"),
     ],
 )
 def test_a_setting_with_a_wrong_value_is_told(user: User, settings: dict[str, str], says: str) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from postq.contracts.device import Device
+from postq.settings import Settings
 from postq.worker import environment
 from postq.worker.environment import runner_environment, share_of_cores
 
@@ -22,6 +23,14 @@ def test_threads_and_devices_are_set_before_any_import() -> None:
     assert (made["OMP_NUM_THREADS"], made["MKL_NUM_THREADS"]) == ("3", "3")
     assert made["CUDA_VISIBLE_DEVICES"] == ""
     assert made["TOKENIZERS_PARALLELISM"] == "false"
+
+
+def test_settings_of_the_file_reach_the_runner_and_win_over_what_was_inherited() -> None:
+    settings = Settings(attention="stock", products="plain")
+    given = {"POSTQ_ATTENTION": "auto", "POSTQ_PRODUCTS": "packed"}
+    made = runner_environment(CPU, threads=1, variables=settings.runner_variables, inherited=given)
+    assert made["POSTQ_ATTENTION"] == "stock"
+    assert made["POSTQ_PRODUCTS"] == "plain"
 
 
 def test_an_offline_setting_of_the_hub_is_kept() -> None:
