@@ -23,7 +23,8 @@ PostqError                     1  base; never raised itself
     └── LeakRefused            8  evaluation on documents the bundle was trained or tuned on
 
 Exit codes 0 and 2 are success and wrong usage; 10, 11 and 12 tell how a waited-for job ended
-(failed, cancelled, succeeded with quarantine); 130 is Ctrl-C. `docs/exit_codes.md` lists them all.
+(failed, cancelled, succeeded with quarantine); 13 is an alarm of `postq drift`, 130 is Ctrl-C.
+`docs/exit_codes.md` lists them all.
 """
 
 from typing import ClassVar

@@ -15,6 +15,7 @@ from postq.cli.classify_corpus import classify_corpus
 from postq.cli.command import attach
 from postq.cli.compare import compare
 from postq.cli.doctor import doctor
+from postq.cli.drift import drift
 from postq.cli.events import events
 from postq.cli.failing import FailingClearly
 from postq.cli.invocation import Invocation
@@ -103,7 +104,7 @@ def remember(
 attach(app, submit_train, submit_eval, classify_corpus, panel=SUBMIT)
 app.add_typer(schedule.app, name="schedule", rich_help_panel=SUBMIT)
 attach(app, status, events, verify, cancel, retry, panel=FOLLOW)
-attach(app, report, compare, rethreshold, panel=JUDGE)
+attach(app, report, compare, drift, rethreshold, panel=JUDGE)
 app.add_typer(corpus.app, name="corpus", rich_help_panel=STORE)
 app.add_typer(bundles.app, name="bundles", rich_help_panel=STORE)
 app.add_typer(predictions.app, name="predictions", rich_help_panel=STORE)

@@ -21,6 +21,7 @@ EXIT_CODES: dict[int, str] = {
     10: "the job waited for failed",
     11: "the job waited for was cancelled",
     12: "the job waited for succeeded with quarantined documents",
+    13: "an alarm of `postq drift` fired",
     70: "a bug in postq",
     130: "Ctrl-C",
 }
@@ -37,6 +38,7 @@ IN_SHORT: dict[int, str] = {
     10: "job failed",
     11: "job cancelled",
     12: "with quarantine",
+    13: "alarm",
 }
 """The same in a word or two, for the help of a command."""
 

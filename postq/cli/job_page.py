@@ -71,6 +71,7 @@ def _facts(view: JobView) -> list[tuple[str, RenderableType | None]]:
         ("documents", _documents(view)),
         ("test split", _looks(view)),
         ("detectors", _detections(view)),
+        ("drift", _drift(view)),
         ("shards", _shards(view)),
         ("workers", ", ".join(view.workers)),
         ("bundle", f"{view.bundle_id}" if view.bundle_id else None),
@@ -118,6 +119,19 @@ def _detections(view: JobView) -> Text | None:
     return Text.assemble(
         (clean(", ".join(map(str, fired))), "yellow"), f" (explained by: postq events {view.id})"
     )
+
+
+def _drift(view: JobView) -> Text | None:
+    """What the drift watch found of a scheduled job; nothing before it has looked."""
+    found = (view.result or {}).get("drift")
+    if not isinstance(found, Mapping):
+        return None
+    if found["alarms"] is None:
+        return Text(f"not compared (why: postq events {view.id})")
+    if not found["alarms"]:
+        return Text(clean(f"none against {found['against']}"))
+    told = f"{count(found['alarms'], 'alarm')} against {found['against']}"
+    return Text.assemble((clean(told), "yellow"), f" (explained by: postq drift {view.id})")
 
 
 def _shards(view: JobView) -> str | None:

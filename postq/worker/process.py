@@ -17,6 +17,7 @@ from postq.jobs.workers import heartbeat, live_workers, mark_stopped, register_w
 from postq.migrations import ensure_schema
 from postq.settings import Settings
 from postq.worker.dispatcher import Dispatcher
+from postq.worker.drift_watch import DriftWatch
 from postq.worker.environment import share_of_cores
 from postq.worker.listener import Listener
 from postq.worker.maintenance import Maintenance
@@ -62,6 +63,10 @@ class WorkerProcess:
         every = settings.reconcile_seconds
         self._heartbeat = Rounds("heartbeat", self._beat, every_seconds=every)
         self._maintenance = Rounds("maintenance", maintenance.run_once, every_seconds=every)
+        watch = DriftWatch(
+            database=self._database, settings=settings, should_stop=lambda: self._dispatcher.draining
+        )
+        self._drift_watch = Rounds("drift watch", watch.run_once, every_seconds=every)
         self._listener = Listener(
             settings, device_kind=device.kind, worker_id=self._id, on_nudge=self._dispatcher.nudged
         )
@@ -76,7 +81,7 @@ class WorkerProcess:
         # A thread of its own, since the kernel ends a runner with the thread that started it and this one
         # must stay free for signals.
         work = threading.Thread(target=self._dispatcher.run, name="dispatcher")
-        for part in (work, self._heartbeat, self._maintenance, self._listener):
+        for part in (work, self._heartbeat, self._maintenance, self._drift_watch, self._listener):
             part.start()
         work.join()
         self._say_goodbye()
@@ -109,7 +114,7 @@ class WorkerProcess:
             "listener_restarts": self._listener.restarts,
         }
         _log.info("The worker ends.", worker=self._id, **heard)
-        for part in (self._listener, self._heartbeat, self._maintenance):
+        for part in (self._listener, self._heartbeat, self._maintenance, self._drift_watch):
             part.stop()
         self._slot.retire()
         try:
@@ -130,6 +135,7 @@ class WorkerProcess:
 
     def _tell_state(self) -> None:
         self._heartbeat.wake()
+        self._drift_watch.wake()
 
     def _threads(self) -> int:
         """This worker's share of the machine's cores, by how many workers live on it now."""
