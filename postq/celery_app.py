@@ -4,6 +4,7 @@ from typing import Any
 
 from celery import Celery
 
+from postq.broker import broker_address
 from postq.contracts.device import DeviceKind
 from postq.nudges import EXCHANGE, queue_name, worker_queues
 from postq.settings import Settings
@@ -20,9 +21,9 @@ def make_app(settings: Settings, *, device_kind: DeviceKind) -> Celery:
     no visibility or consumer timeout of a broker ever applies to work. Celery's own tasks (`celery.map`,
     `celery.chain`, …) are taken out: no message can make this process do anything but look for work.
     """
-    broker = "memory://localhost" if settings.embedded_broker else settings.broker_url.get_secret_value()
+    broker, tls = ("memory://localhost", None) if settings.embedded_broker else broker_address(settings)
     app = Celery("postq", broker=broker, set_as_current=False)
-    app.conf.update(_configuration(settings, device_kind))
+    app.conf.update(_configuration(settings, device_kind), broker_use_ssl=tls or False)
     app.finalize()
     for name in [name for name in app.tasks if name.startswith("celery.")]:
         app.tasks.unregister(name)

@@ -6,10 +6,10 @@ import uuid
 from typing import Any
 
 import structlog
-from kombu.connection import Connection
 from kombu.entity import Exchange, Queue
 from kombu.messaging import Producer
 
+from postq.broker import broker_connection
 from postq.contracts.device import DeviceKind
 from postq.logs import mask_secrets
 from postq.settings import Settings
@@ -52,17 +52,16 @@ def nudge(settings: Settings, *, device_kind: str, count: int = 1) -> bool:
     if settings.embedded_broker:
         return True
     try:
-        _publish(settings.broker_url.get_secret_value(), device_kind=device_kind, count=count)
+        _publish(settings, device_kind=device_kind, count=count)
     except Exception as exc:  # drivers raise their own families of errors; a hint may fail in any way
         _log.warning("The nudge was not sent; workers will find the work by polling.", reason=_reason(exc))
         return False
     return True
 
 
-def _publish(url: str, *, device_kind: str, count: int) -> None:
-    with Connection(
-        url, connect_timeout=TIMEOUT_SECONDS, transport_options=_transport_options(url)
-    ) as connection:
+def _publish(settings: Settings, *, device_kind: str, count: int) -> None:
+    waits = _waits(settings.broker_url.get_secret_value())
+    with broker_connection(settings, timeout_seconds=TIMEOUT_SECONDS, **waits) as connection:
         connection.ensure_connection(max_retries=1, interval_start=0, timeout=TIMEOUT_SECONDS)
         producer = Producer(connection.channel())
         for _ in range(min(max(count, 1), MAX_NUDGES)):
@@ -108,7 +107,7 @@ def _headers(identity: str) -> dict[str, Any]:
     }
 
 
-def _transport_options(url: str) -> dict[str, Any]:
+def _waits(url: str) -> dict[str, float]:
     if url.startswith("redis"):
         return {"socket_timeout": TIMEOUT_SECONDS, "socket_connect_timeout": TIMEOUT_SECONDS}
     return {"read_timeout": TIMEOUT_SECONDS, "write_timeout": TIMEOUT_SECONDS}

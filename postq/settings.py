@@ -34,7 +34,8 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = None
     """SQLAlchemy URL; unset means SQLite at `<home>/postq.db`. May hold a password."""
     broker_url: SecretStr = SecretStr("memory://")
-    """Where nudges travel: `memory://` (embedded), `redis://`, `rediss://`, `amqp://`, `amqps://`."""
+    """Where nudges travel: `memory://` (embedded), `redis://`, `rediss://`, `amqp://`, `amqps://`.
+    Over TLS `?ssl_ca_certs=FILE` names an authority of your own."""
     corpus_roots: tuple[str, ...] = ()
     """Folders and URL prefixes corpora may be read from; empty means anywhere this user can read."""
 

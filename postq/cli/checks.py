@@ -136,11 +136,11 @@ def _broker(invocation: Invocation) -> Iterator[Finding]:
     if settings.embedded_broker:
         yield Finding(check="broker", level=Level.OK, text="embedded: workers find work by polling")
         return
-    from kombu.connection import Connection
+    from postq.broker import broker_connection
 
     url = settings.broker_url.get_secret_value()
     try:
-        with Connection(url, connect_timeout=BROKER_SECONDS) as connection:
+        with broker_connection(settings, timeout_seconds=BROKER_SECONDS) as connection:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=BROKER_SECONDS)
             yield Finding(check="broker", level=Level.OK, text=f"{connection.transport.driver_name} answers")
     except Exception as exc:  # each driver has its own family of errors

@@ -1,7 +1,6 @@
 """TLS to PostgreSQL and Redis is used when asked for, and a server that cannot prove itself is refused."""
 
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from postq.db import open_database
 from postq.errors import DatabaseUnavailable
 from postq.nudges import nudge, queue_name
 from postq.settings import load_settings
+from tests.certificates import make_certificates
 from tests.faults.servers import PrivatePostgres, Server, free_port, running
 from tests.services import missing
 
@@ -23,18 +23,7 @@ from tests.services import missing
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a self-signed certificate for 127.0.0.1 and, as `other.crt`, one of somebody else."""
     folder = tmp_path_factory.mktemp("tls")
-    program = shutil.which("openssl") or missing("openssl", "not installed")
-    for name in ("server", "other"):
-        subprocess.run(
-            [
-                *(program, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
-                *("-nodes", "-days", "2", "-subj", "/CN=localhost"),
-                *("-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"),
-                *("-keyout", folder / f"{name}.key", "-out", folder / f"{name}.crt"),
-            ],
-            check=True,
-            capture_output=True,
-        )
+    make_certificates(folder)
     return folder
 
 
@@ -54,7 +43,7 @@ class TlsRedis(Server):
         super().__init__(command, answers=self._answers_ping, log=folder / "redis.log")
 
     def url(self, *, authority: Path) -> str:
-        options = f"ssl_cert_reqs=required&ssl_ca_certs={authority}"
+        options = f"ssl_ca_certs={authority}"
         return f"rediss://:hunter2hunter2@127.0.0.1:{self.port}/0?{options}"
 
     def _answers_ping(self) -> bool:
@@ -89,16 +78,25 @@ def test_a_redis_whose_certificate_nobody_vouches_for_is_given_no_password(
     assert "hunter2" not in "".join(capsys.readouterr())
 
 
+@pytest.mark.redis
+def test_a_redis_is_not_taken_on_trust_because_the_url_names_no_authority(tls_redis: TlsRedis) -> None:
+    plain = tls_redis.url(authority=tls_redis.authority).partition("?")[0]
+    assert not nudge(load_settings(broker_url=plain), device_kind="cpu")
+    assert nudge(load_settings(broker_url=f"{plain}?ssl_cert_reqs=none"), device_kind="cpu")
+
+
 @pytest.fixture
 def tls_postgres(certificate: Path) -> Iterator[PrivatePostgres]:
-    """A PostgreSQL that speaks TLS and nothing else over TCP."""
+    """A PostgreSQL that speaks TLS and nothing else over TCP, and wants a password."""
     with tempfile.TemporaryDirectory(prefix="postq-tls-") as folder:  # one the user postgres may enter
         server = PrivatePostgres(Path(folder))
         speak_tls_only(server, certificate)
         with running(server):
-            (server.data / "pg_hba.conf").write_text("hostssl all all 127.0.0.1/32 trust\n")
+            (server.data / "pg_hba.conf").write_text("hostssl all all 127.0.0.1/32 scram-sha-256\n")
             with psycopg.connect(server.url.replace("+psycopg", ""), autocommit=True) as admin:
+                admin.execute(f"ALTER USER postgres PASSWORD '{PASSWORD}'")
                 admin.execute("SELECT pg_reload_conf()")
+            server.url = server.url.replace("postgres@", f"postgres:{PASSWORD}@")
             yield server
 
 
@@ -111,6 +109,9 @@ def speak_tls_only(server: PrivatePostgres, certificate: Path) -> None:
         shutil.chown(copy, owner.st_uid, owner.st_gid)
     with (server.data / "postgresql.auto.conf").open("a") as settings:
         settings.write("ssl = on\n")
+
+
+PASSWORD = "hunter2hunter2"
 
 
 def speaks_tls(url: str) -> bool:
@@ -129,7 +130,14 @@ def test_the_options_of_the_database_url_reach_the_driver(
 ) -> None:
     verified = f"{tls_postgres.url}?sslmode=verify-full&sslrootcert={certificate / 'server.crt'}"
     assert speaks_tls(verified)
-    with pytest.raises(DatabaseUnavailable, match="certificate verify failed"):
-        speaks_tls(f"{tls_postgres.url}?sslmode=verify-full&sslrootcert={certificate / 'other.crt'}")
-    with pytest.raises(DatabaseUnavailable, match="no encryption"):
-        speaks_tls(f"{tls_postgres.url}?sslmode=disable")
+    for options, reason in (
+        (f"sslmode=verify-full&sslrootcert={certificate / 'other.crt'}", "certificate verify failed"),
+        ("sslmode=disable", "no encryption"),
+    ):
+        with pytest.raises(DatabaseUnavailable, match=reason) as refused:
+            speaks_tls(f"{tls_postgres.url}?{options}")
+        assert PASSWORD not in f"{refused.value}{refused.value.hint}"
+    wrong = verified.replace(PASSWORD, "guessed-guessed")
+    with pytest.raises(DatabaseUnavailable, match="password authentication failed") as refused:
+        speaks_tls(wrong)
+    assert "guessed-guessed" not in f"{refused.value}{refused.value.hint}"
