@@ -40,13 +40,20 @@ def check_invariants(ground: Ground, *job_ids: int, digest: str | None = None) -
     """Assert I1 to I5 for the jobs (I2 where a fault-free digest is given)."""
     for job_id in job_ids:
         check_terminal(ground, job_id)
-        if ground.job(job_id).kind == "classify" and ground.job(job_id).state is not JobState.CANCELLED:
+        if owes_every_document(ground, job_id):
             check_coverage(ground, job_id)
         check_tokens(ground, job_id)
         check_paths(ground, job_id)
         check_attempts(ground, job_id)
         if digest is not None:
             assert result_digest(ground, job_id) == digest, "I2: the result is not that of a fault-free run"
+
+
+def owes_every_document(ground: Ground, job_id: int) -> bool:
+    """True for a classification, unless it was cancelled or what it waited for failed before it began."""
+    row = ground.job(job_id)
+    never_began = row.state is JobState.FAILED and row.after_job_id is not None and row.started_at is None
+    return row.kind == "classify" and row.state is not JobState.CANCELLED and not never_began
 
 
 def account(ground: Ground, job_id: int) -> Account:
