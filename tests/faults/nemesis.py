@@ -32,7 +32,13 @@ from postq.models.tables import bundle
 from postq.nudges import nudge
 from postq.registry.intake import add_corpus
 from tests import databases, services
-from tests.faults.accounting import Account, account, check_invariants, check_no_orphans
+from tests.faults.accounting import (
+    Account,
+    account,
+    check_invariants,
+    check_no_orphans,
+    owes_every_document,
+)
 from tests.faults.ground import Ground, WorkerHandle, opened_ground
 from tests.faults.link import Condition, Link
 from tests.faults.stock import Stock, make_stock, put_files, put_rows, train_spec, write_opinions
@@ -118,10 +124,8 @@ class Nemesis:
             check_invariants(self.ground, job_id, digest=self.stock.digest if done else None)
         check_invariants(self.ground, *self.other)
         self.check_trainings()
-        counted = [
-            job for job in self.jobs() if job.kind == "classify" and job.state is not JobState.CANCELLED
-        ]
-        return [account(self.ground, job.id) for job in counted]
+        counted = [job.id for job in self.jobs() if owes_every_document(self.ground, job.id)]
+        return [account(self.ground, job_id) for job_id in counted]
 
     def check_trainings(self) -> None:
         """However often they were killed, equal trainings end in equal bundles."""
