@@ -10,7 +10,12 @@ TextView = Literal["paragraphs", "headings_and_paragraphs"]
 ThresholdMethod = Literal["half", "global", "per_label", "bagged", "shrunk", "micro", "micro_macro"]
 SelectionMetric = Literal["map", "f1_at_0.5", "tuned_micro_f1", "tuned_macro_f1"]
 LossName = Literal["bce", "bce_pos_weight", "asl", "focal"]
+HeadName = Literal["pooled", "label_attention"]
 LongText = Literal["truncate", "head_tail", "chunk_max", "chunk_mean"]
+
+
+def _is_pooled(head: str) -> bool:
+    return head == "pooled"
 
 
 class SplitRecipe(Record):
@@ -85,6 +90,10 @@ class EncoderRecipe(Record):
     patience: int = Field(2, ge=0)
     """Epochs without a better selection metric before training stops; 0 never stops early."""
     select_on: SelectionMetric = "map"
+    head: HeadName = Field("pooled", exclude_if=_is_pooled)
+    """`pooled` reads the first token, `label_attention` gives each label its own weights over all tokens.
+
+    The default is left out of stored recipes: bundles from before there was a choice keep their digests."""
     loss: LossName = "bce"
     pos_weight_power: float = Field(1.0, gt=0)
     pos_weight_cap: float = Field(50.0, ge=1)

@@ -55,6 +55,17 @@ def _body(
         "A label is predicted when its score reaches its threshold in `thresholds.json`. `split.parquet`",
         "lists the documents of every split; figures on training or validation documents are not evidence.",
         "`manifest.json` holds the size and SHA-256 of every file, the recipe and the library versions.",
+        *_about_head(recipe),
+    ]
+
+
+def _about_head(recipe: BundleRecipe) -> list[str]:
+    if not isinstance(recipe, EncoderRecipe) or recipe.head == "pooled":
+        return []
+    return [
+        "",
+        "Logits come from a label attention head in `label_attention.safetensors`, which postq applies.",
+        "Plain transformers loads the backbone alone: `AutoModel`, no `ForSequenceClassification`.",
     ]
 
 

@@ -14,6 +14,7 @@ from transformers import (
     LEDModel,
 )
 
+from postq.contracts.recipes import HeadName
 from postq.errors import BundleUnusable
 from postq.learning.encoder.fit import (
     check_config,
@@ -22,6 +23,8 @@ from postq.learning.encoder.fit import (
     check_tokenizer,
     check_weights,
 )
+from postq.learning.encoder.label_attention import LabelAttentionClassifier
+from postq.learning.encoder.label_names import encoded_names
 from postq.learning.encoder.led import longformer_config, longformer_from_led
 from postq.learning.encoder.positions import extend_positions, position_capacity
 from postq.learning.encoder.quiet import quiet_transformers
@@ -52,12 +55,13 @@ def load_backbone(
     chunked: bool = False,
     extend: bool = False,
     attention_dropout: float | None = None,
+    head: HeadName = "pooled",
 ) -> Backbone:
     """A backbone with a fresh head of `labels`, float32, on the CPU.
 
     The head's weights are drawn from torch's global generator: seed it first. `extend` tiles the position
     table up to `max_tokens`; without it a table that is too short raises, unless the text is read in chunks.
-    `attention_dropout` replaces the backbone's own.
+    `attention_dropout` replaces the backbone's own. A label attention starts from the labels' names.
     Raises BundleUnusable with what is wrong and how to mend it.
     """
     quiet_transformers()
@@ -74,10 +78,12 @@ def load_backbone(
         extend_positions(model, tokens=max_tokens)
     if not chunked:
         check_positions(model, tokens=max_tokens)
+    if head == "label_attention":
+        model = _with_label_attention(model, tokenizer, labels)
     return Backbone(model, tokenizer, source=source)
 
 
-def load_classifier(folder: Path, *, labels: tuple[str, ...]) -> Backbone:
+def load_classifier(folder: Path, *, labels: tuple[str, ...], head: HeadName = "pooled") -> Backbone:
     """A trained classifier from a bundle's folder, float32, on the CPU; raises BundleUnusable."""
     quiet_transformers()
     source = str(folder)
@@ -85,11 +91,29 @@ def load_classifier(folder: Path, *, labels: tuple[str, ...]) -> Backbone:
     check_config(config)
     check_labels_in_config(config, labels=labels)
     tokenizer = _load_tokenizer(source)
-    model = _load_model(source, config, fresh_head=False)
+    model = _load_model(source, config, fresh_head=head != "pooled")
     check_labels(model, labels=len(labels))
     check_tokenizer(tokenizer, model)
+    if head == "label_attention":
+        model = attending = LabelAttentionClassifier(_base(model), labels=len(labels))
+        attending.load_head(folder)
     check_weights(model)
     return Backbone(model.eval(), tokenizer, source=source)
+
+
+def _with_label_attention(
+    model: nn.Module, tokenizer: Any, labels: tuple[str, ...]
+) -> LabelAttentionClassifier:
+    attending = LabelAttentionClassifier(_base(model), labels=len(labels))
+    names = encoded_names(attending, tokenizer, labels, piece_tokens=position_capacity(model))
+    attending.head.look_for(names)
+    return attending
+
+
+def _base(model: Any) -> nn.Module:
+    """The encoder without its classifier."""
+    base: nn.Module = model.base_model
+    return base
 
 
 def check_labels_in_config(config: Any, *, labels: tuple[str, ...]) -> None:

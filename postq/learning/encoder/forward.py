@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import LongformerForSequenceClassification
+from transformers import LongformerForSequenceClassification, LongformerModel
 
 from postq.learning.encoder.compute import autocast
+from postq.learning.encoder.label_attention import LabelAttentionClassifier, PackedLabelAttention
 from postq.learning.encoder.tokens import TokenIds
 from postq.learning.longformer import FastLongformer, accelerate
 
@@ -38,28 +39,46 @@ def runnable_form(model: nn.Module) -> nn.Module:
     """
     if isinstance(model, LongformerForSequenceClassification):
         return accelerate(model)
+    if isinstance(model, LabelAttentionClassifier) and isinstance(model.backbone, LongformerModel):
+        return PackedLabelAttention(model)
     return model
 
 
 def forward_logits(model: nn.Module, batch: Batch) -> Tensor:
     """Logits (pieces, labels) in float32 of a `runnable_form`; bf16 autocast where the device has it."""
-    if isinstance(model, FastLongformer):
-        return _packed_logits(model, batch)
-    parameter = next(model.parameters())
-    inputs = padded_inputs(batch, pad_id=_pad_id(model), device=parameter.device)
-    if _wants_global_first_token(model):
-        inputs["global_attention_mask"] = torch.zeros_like(inputs["input_ids"])
-        inputs["global_attention_mask"][:, 0] = 1
-    with autocast(parameter.device):
-        logits: Tensor = model(**inputs).logits
+    if isinstance(model, FastLongformer | PackedLabelAttention):
+        stream, offsets = _packed(batch, model.device)
+        with autocast(model.device):
+            return model.forward_packed(stream, offsets).float()
+    device = next(model.parameters()).device
+    with autocast(device):
+        logits: Tensor = model(**_model_inputs(model, batch, device)).logits
     return logits.float()
 
 
-def _packed_logits(model: FastLongformer, batch: Batch) -> Tensor:
-    stream = _to_device(np.concatenate(batch.pieces).astype(np.int64), model.device)
-    offsets = np.cumsum([0, *(len(piece) for piece in batch.pieces)]).tolist()
-    with autocast(model.device):
-        return model.forward_packed(stream, offsets).float()
+def hidden_states(model: LabelAttentionClassifier, batch: Batch) -> list[Tensor]:
+    """(tokens, hidden) last hidden states of every piece, special tokens included."""
+    form = runnable_form(model)
+    lengths = [len(piece) for piece in batch.pieces]
+    if isinstance(form, PackedLabelAttention):
+        stream, offsets = _packed(batch, form.device)
+        return list(torch.split(form.fast.hidden_packed(stream, offsets), lengths))
+    inputs = _model_inputs(model, batch, next(model.parameters()).device)
+    padded = model.backbone(**inputs).last_hidden_state
+    return [states[:length] for states, length in zip(padded, lengths, strict=True)]
+
+
+def _packed(batch: Batch, device: torch.device) -> tuple[Tensor, list[int]]:
+    stream = _to_device(np.concatenate(batch.pieces).astype(np.int64), device)
+    return stream, np.cumsum([0, *(len(piece) for piece in batch.pieces)]).tolist()
+
+
+def _model_inputs(model: nn.Module, batch: Batch, device: torch.device) -> dict[str, Tensor]:
+    inputs = padded_inputs(batch, pad_id=_pad_id(model), device=device)
+    if _wants_global_first_token(model):
+        inputs["global_attention_mask"] = torch.zeros_like(inputs["input_ids"])
+        inputs["global_attention_mask"][:, 0] = 1
+    return inputs
 
 
 def padded_inputs(batch: Batch, *, pad_id: int, device: torch.device) -> dict[str, Tensor]:

@@ -85,6 +85,7 @@ def fresh_backbone(recipe: EncoderRecipe, labels: tuple[str, ...]) -> Backbone:
         chunked=recipe.long_text.startswith("chunk"),
         extend=recipe.extend_positions,
         attention_dropout=recipe.attention_dropout,
+        head=recipe.head,
     )
 
 
@@ -137,5 +138,6 @@ def _settings(
         max_tokens=recipe.max_tokens,
         piece_tokens=tokeniser.piece_tokens,
         long_text=recipe.long_text,
+        head=recipe.head,
         logit_shift=shift,
     )

@@ -41,8 +41,8 @@ class EncoderScorer:
         self, bundle: Bundle, device: Device, *, max_tokens_per_batch: int | None, batch_divisor: int = 1
     ) -> None:
         target = torch_device(device)
-        backbone = load_classifier(bundle.path, labels=bundle.labels)
         self._settings = read_settings(bundle.path)
+        backbone = load_classifier(bundle.path, labels=bundle.labels, head=self._settings.head)
         self._labels = bundle.labels
         self._runs = runnable_form(backbone.model.to(target)).eval()
         self._budget = token_budget(device, asked=max_tokens_per_batch, divisor=batch_divisor)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
-from postq.contracts.recipes import LongText, TextView
+from postq.contracts.recipes import HeadName, LongText, TextView
 from postq.contracts.record import Record
 from postq.errors import BundleUnusable
 from postq.learning.encoder.forward import Pooling
@@ -24,6 +24,8 @@ class EncoderSettings(Record):
     piece_tokens: int = Field(ge=8)
     """The longest sequence the model takes; the chunk strategies cut texts to it."""
     long_text: LongText
+    head: HeadName = "pooled"
+    """How the logits come from hidden states; a label attention's weights lie in a file of their own."""
     logit_shift: tuple[float, ...] | None = None
     """Subtracted from each label's logit: log(pos_weight) of a debiased model."""
 

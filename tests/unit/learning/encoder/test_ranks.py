@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -215,7 +216,9 @@ def course(prepared: Prepared, ranks: Ranks, hooks: Hooks | None = None, **order
     return run_course(prepared, bench, Orders(tokens=250, **orders))
 
 
-def test_a_training_of_several_ranks_is_that_of_one_but_for_rounding(prepared: Prepared) -> None:
+@pytest.mark.parametrize("head", ["pooled", "label_attention"])
+def test_a_training_of_several_ranks_is_that_of_one_but_for_rounding(head: str, prepared: Prepared) -> None:
+    prepared = replace(prepared, recipe=prepared.recipe.model_copy(update={"head": head}))
     whole = course(prepared, ALONE)
     for one in as_ranks(3, lambda ranks: course(prepared, ranks)):
         for entry, expected in zip(one.state.history, whole.state.history, strict=True):
