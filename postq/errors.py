@@ -16,7 +16,8 @@ PostqError                     1  base; never raised itself
 │   ├── ExtraMissing           6  an optional part of postq is not installed
 │   ├── DeviceUnavailable      6  the device asked for is not on this machine
 │   ├── DeviceMemoryExhausted  6  one document alone does not fit into the device's memory
-│   └── RankLost               6  one of the processes that train together died
+│   ├── RankLost               6  one of the processes that train together died
+│   └── TokeniserLost          6  one of the processes that tokenise ahead of a device died
 ├── SchemaMismatch             7  database schema and code are of different versions
 └── IntegrityError             8  stored bytes, or the honesty of a number, cannot be vouched for
     ├── DigestMismatch         8  a file is not the one its manifest was written for
@@ -115,6 +116,10 @@ class RankLost(Environment):
     def __init__(self, message: str, *, hint: str, returncode: int) -> None:
         super().__init__(message, hint=hint)
         self.returncode = returncode
+
+
+class TokeniserLost(Environment):
+    """One of the processes that tokenise ahead of a device died."""
 
 
 class SchemaMismatch(PostqError):

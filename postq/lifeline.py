@@ -1,9 +1,12 @@
 """A process's tie to the one that started it: when that is gone, it goes at once."""
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import sys
+import threading
+from multiprocessing.connection import wait
 
 _PR_SET_PDEATHSIG = 1
 
@@ -19,6 +22,18 @@ def die_with(parent: int) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:  # it was gone before we could ask
         end_group()
+
+
+def leave_with_parent() -> None:
+    """In a process that multiprocessing spawned: leave when the parent does, however it ends."""
+    threading.Thread(target=_watch_parent, name="watch-parent", daemon=True).start()
+
+
+def _watch_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def end_group() -> None:

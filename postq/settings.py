@@ -66,6 +66,8 @@ class Settings(BaseSettings):
 
     cpu_threads: int | None = Field(None, ge=1)
     """Compute threads of one CPU runner; unset shares the cores among this machine's workers."""
+    tokeniser_processes: int | None = Field(None, ge=0)
+    """Processes that tokenise ahead of an encoder; unset: none on a CPU, spare cores beside a GPU."""
     attention: Literal["auto", "stock", "sdpa", "flex", "varlen"] = "auto"
     """Attention kernel of Longformers; `stock` runs the unchanged model, `auto` the fastest exact one."""
     products: Literal["auto", "plain", "packed"] = "auto"
@@ -102,7 +104,7 @@ class Settings(BaseSettings):
     @property
     def runner_variables(self) -> dict[str, str]:
         """What `learning/` reads from a runner's environment, wherever the settings came from."""
-        chosen = {name: getattr(self, name) for name in ("attention", "products")}
+        chosen = {name: getattr(self, name) for name in ("tokeniser_processes", "attention", "products")}
         return {f"POSTQ_{name.upper()}": str(value) for name, value in chosen.items() if value is not None}
 
     @property

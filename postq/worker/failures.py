@@ -18,6 +18,7 @@ from postq.errors import (
     NotFound,
     PostqError,
     RankLost,
+    TokeniserLost,
 )
 
 MAX_TRACEBACK_CHARACTERS = 20_000
@@ -114,6 +115,8 @@ def _class_of_one(exc: BaseException) -> FailureClass | None:
         return FailureClass.CUDA_OOM
     if isinstance(exc, IntegrityError):
         return FailureClass.INTEGRITY
+    if isinstance(exc, TokeniserLost):  # by a document, perhaps: the shard is split until it is found
+        return FailureClass.CRASH
     if isinstance(exc, LossNotFinite):
         return FailureClass.NAN_LOSS
     if isinstance(exc, BadInput | NotFound | DeviceUnavailable | DeviceMemoryExhausted | ExtraMissing):

@@ -8,13 +8,16 @@ import numpy as np
 from postq.contracts.device import Device
 from postq.contracts.document import Document
 from postq.contracts.scoring import DocumentFailure, ScoreBatch
+from postq.errors import TokeniserLost
 from postq.learning.bundle.bundle import Bundle
 from postq.learning.encoder.backbones import load_classifier
 from postq.learning.encoder.compute import torch_device
+from postq.learning.encoder.encoding import Encoded, encode_each
 from postq.learning.encoder.forward import runnable_form
 from postq.learning.encoder.inference import Logits, document_logits, token_budget
 from postq.learning.encoder.prefetch import prefetched
 from postq.learning.encoder.scoring_space import read_settings
+from postq.learning.encoder.tokeniser_pool import TokeniserPool, wanted_processes
 from postq.learning.encoder.tokens import TextTokeniser, TokenisedText
 from postq.learning.hooks import StopRequested, never_stop
 
@@ -23,6 +26,8 @@ WINDOW_CHARACTERS = 8_000_000
 """Documents are sorted by length within windows of this size: enough for full batches, bounded memory."""
 AHEAD = 2
 """Tokenised windows waiting for the device."""
+POOL_DOCUMENTS = 64
+"""A window of fewer is tokenised in this process: starting others would take longer."""
 
 OnFailure = Callable[[DocumentFailure], None]
 
@@ -46,6 +51,8 @@ class EncoderScorer:
         self._labels = bundle.labels
         self._runs = runnable_form(backbone.model.to(target)).eval()
         self._budget = token_budget(device, asked=max_tokens_per_batch, divisor=batch_divisor)
+        self._processes = wanted_processes(device)
+        self._pool: TokeniserPool | None = None
         self._tokeniser = TextTokeniser(
             backbone.tokenizer,
             max_tokens=self._settings.max_tokens,
@@ -58,6 +65,12 @@ class EncoderScorer:
         """Column order of the scores."""
         return self._labels
 
+    def close(self) -> None:
+        """End the tokenising processes; the scorer stays usable and starts new ones when needed."""
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+
     def score(
         self,
         documents: Iterable[Document],
@@ -68,8 +81,8 @@ class EncoderScorer:
         """One ScoreBatch per forward pass, with the documents it completed.
 
         Documents without a token the model knows, that cannot be tokenised, or whose score is not a number
-        go to `on_failure`. Raises StopRequested between batches, and torch.OutOfMemoryError only when a
-        single sequence does not fit.
+        go to `on_failure`. Raises StopRequested between batches, TokeniserLost when a tokenising process
+        died, and torch.OutOfMemoryError only when a single sequence does not fit.
         """
 
         def look_up() -> None:
@@ -101,18 +114,17 @@ class EncoderScorer:
                 texts.append(text)
         return _Window(rows=rows, texts=texts, failures=failures)
 
-    def _encoded(self, documents: Sequence[Document]) -> list[TokenisedText | str]:
-        """Tokens, or the reason there are none; one unreadable text does not spoil its window."""
+    def _encoded(self, documents: Sequence[Document]) -> list[Encoded]:
+        texts = [document.text for document in documents]
+        if self._processes == 0 or len(texts) < POOL_DOCUMENTS:
+            return encode_each(self._tokeniser, texts)
+        if self._pool is None:
+            self._pool = TokeniserPool(self._tokeniser, processes=self._processes)
         try:
-            return [*self._tokeniser.encode([document.text for document in documents])]
-        except Exception:
-            return [self._encoded_alone(document) for document in documents]
-
-    def _encoded_alone(self, document: Document) -> TokenisedText | str:
-        try:
-            return self._tokeniser.encode([document.text])[0]
-        except Exception as exc:
-            return f"The text cannot be tokenised: {exc}"
+            return self._pool.encode(texts)
+        except TokeniserLost:
+            self._pool = None
+            raise
 
     def _batch(
         self, window: _Window, indices: list[int], logits: Logits, *, on_failure: OnFailure

@@ -58,6 +58,11 @@ class TextTokeniser:
         self._backend = _plain_backend(tokenizer)
 
     @property
+    def parts(self) -> tuple[Any, int, int, LongText]:
+        """What another process makes an equal tokeniser from."""
+        return self._tokenizer, self.max_tokens, self.piece_tokens, self.long_text
+
+    @property
     def _specials(self) -> int:
         return len(self._prefix) + len(self._suffix)
 

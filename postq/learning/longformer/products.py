@@ -23,7 +23,7 @@ from torch.nn.functional import linear
 
 from postq.errors import SettingsInvalid
 
-LEAST_ROWS = 1_024
+LEAST_ROWS = 512
 """Fewer rows do not repay packing the weights."""
 MOST_SUMMANDS = 192
 """Summands in one piece of a product: as many as MKL adds up in one run, to judge by its rounding error."""

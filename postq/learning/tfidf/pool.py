@@ -2,17 +2,16 @@
 
 import multiprocessing
 import os
-import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from multiprocessing.connection import wait
 from pathlib import Path
 
 import structlog
 
 from postq.learning.tfidf.chunks import Chunk
 from postq.learning.tfidf.model import ScoredTexts, TfidfModel, read_model
+from postq.lifeline import leave_with_parent
 
 logger = structlog.get_logger()
 
@@ -77,15 +76,8 @@ def _finished(chunk: Chunk, future: "Future[ScoredTexts | None]") -> tuple[Chunk
 def _start(bundle: Path, labels: int) -> None:
     """First act of a helper: load the model, and leave when the parent does, however it ends."""
     global _model
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    leave_with_parent()
     _model = read_model(bundle, labels=labels)
-
-
-def _leave_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
 
 
 def _score(texts: list[str]) -> ScoredTexts | None:

@@ -26,11 +26,16 @@ def test_threads_and_devices_are_set_before_any_import() -> None:
 
 
 def test_settings_of_the_file_reach_the_runner_and_win_over_what_was_inherited() -> None:
-    settings = Settings(attention="stock", products="plain")
+    settings = Settings(attention="stock", products="plain", tokeniser_processes=3)
     given = {"POSTQ_ATTENTION": "auto", "POSTQ_PRODUCTS": "packed"}
     made = runner_environment(CPU, threads=1, variables=settings.runner_variables, inherited=given)
     assert made["POSTQ_ATTENTION"] == "stock"
     assert made["POSTQ_PRODUCTS"] == "plain"
+    assert made["POSTQ_TOKENISER_PROCESSES"] == "3"
+
+
+def test_an_automatic_number_of_tokenisers_is_not_told() -> None:
+    assert "POSTQ_TOKENISER_PROCESSES" not in Settings().runner_variables
 
 
 def test_an_offline_setting_of_the_hub_is_kept() -> None:

@@ -17,6 +17,7 @@ from postq.errors import (
     PostqError,
     RankLost,
     StorageUnavailable,
+    TokeniserLost,
 )
 from postq.worker.failures import class_of_exit, describe_exit, failed, failure_class, out_of_memory_kills
 
@@ -45,6 +46,7 @@ class OutOfMemoryError(RuntimeError):
         (LeakRefused("m", hint="h"), FailureClass.INTEGRITY),
         (LossNotFinite("m", hint="h"), FailureClass.NAN_LOSS),
         (StorageUnavailable("m", hint="h"), FailureClass.ERROR),
+        (TokeniserLost("m", hint="h"), FailureClass.CRASH),
     ],
 )
 def test_an_exception_has_its_class(exc: Exception, expected: FailureClass) -> None:

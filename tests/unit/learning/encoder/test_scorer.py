@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -15,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from postq.contracts.document import Document
 from postq.contracts.recipes import EncoderRecipe
 from postq.contracts.scoring import DocumentFailure, ScoreBatch
-from postq.errors import BundleUnusable
+from postq.errors import BundleUnusable, TokeniserLost
 from postq.learning.bundle.bundle import Bundle
 from postq.learning.encoder import inference, scorer
 from postq.learning.encoder.scorer import EncoderScorer
@@ -197,6 +198,26 @@ def test_an_error_of_the_document_source_reaches_the_caller(folder: Path) -> Non
 
     with pytest.raises(OSError, match="the snapshot is gone"):
         run(load(folder), broken())
+
+
+@pytest.mark.parametrize("trained", ["truncate"], indirect=True)
+def test_tokenising_processes_change_no_score_and_their_death_ends_the_attempt(
+    trained: TrainedEncoder, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTQ_TOKENISER_PROCESSES", "1")
+    monkeypatch.setattr(scorer, "POOL_DOCUMENTS", 2)
+    loaded, before = load(folder), set(psutil.Process().children())
+    found, failures, _ = run(loaded, [*DOCUMENTS, document(1, "\ud800 court")])
+    assert list(failures) == [1]
+    scores = np.concatenate([found[each.row].scores for each in DOCUMENTS])
+    np.testing.assert_allclose(scores, trained.score(DOCUMENTS), atol=1e-5)
+    helpers = set(psutil.Process().children()) - before
+    assert helpers
+    for helper in helpers:
+        helper.kill()
+    with pytest.raises(TokeniserLost):
+        run(loaded, DOCUMENTS)
+    loaded.close()
 
 
 def test_no_documents_give_no_batches(folder: Path) -> None:
