@@ -11,6 +11,7 @@ from postq.cli.command import ON_DATABASE, command, group
 from postq.cli.ensemble import ensemble
 from postq.cli.invocation import invocation_of
 from postq.cli.removing import remove_bundle
+from postq.cli.suspects import suspects
 from postq.cli.terminal import say, show, show_json
 from postq.cli.tiers import tiers
 
@@ -140,6 +141,7 @@ app = group(
     show_one,
     tiers,
     alias,
+    suspects,
     ensemble,
     convert,
     tiny_backbone,

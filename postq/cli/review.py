@@ -103,7 +103,7 @@ def review(
     A score near its threshold, a predicted label of tier review or manual (see `postq bundles tiers`), no
     predicted label at all, or text the model did not read. Computed from stored scores, without a device.
     """
-    form = _form(output)
+    form = form_of(output)
     invocation = invocation_of(ctx)
     wanted = parse_levels(levels)
     items = _queue(invocation, job, wanted, limit=limit)
@@ -153,7 +153,8 @@ def _judge(row: "BundleRow", levels: "TierLevels", *, home: Path) -> "Judge":
     return Judge(labels=bundle.labels, thresholds=bundle.thresholds.values, tiers=tiers)
 
 
-def _form(output: Path | None) -> Literal["jsonl", "csv"] | None:
+def form_of(output: Path | None) -> Literal["jsonl", "csv"] | None:
+    """Told from the suffix; None without a file. Raises BadInput."""
     if output is None:
         return None
     if output.suffix.lower() not in FORMS:

@@ -1,5 +1,6 @@
 """After training, as a user: new thresholds, tiers, the review queue and ensembles, all without a worker."""
 
+import csv
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +91,23 @@ def test_tiers_and_the_review_queue_say_where_people_are_needed(trained: Trained
     ):
         assert user.tries("predictions", "review", *words).code == code
     assert user.tries("bundles", "tiers", "first", "--levels", "high").code == 3
+
+
+def test_doubtful_labels_are_ranked_and_written_to_files(trained: Trained, tmp_path: Path) -> None:
+    user = trained.user
+    shown = user.asks("bundles", "suspects", "second", "--limit", 1000)
+    margins = [each["margin"] for each in shown]
+    assert shown
+    assert margins == sorted(margins)
+    assert {each["problem"] for each in shown} <= {"missing", "wrong"}
+    for name in ("suspects.jsonl", "suspects.csv"):
+        user.runs("bundles", "suspects", "second", "--limit", 3, "--output", tmp_path / name)
+    written = [json.loads(line) for line in (tmp_path / "suspects.jsonl").read_text().splitlines()]
+    assert written == shown[:3]
+    with (tmp_path / "suspects.csv").open(newline="") as file:
+        assert [row["document"] for row in csv.DictReader(file)] == [each["document"] for each in written]
+    assert user.tries("bundles", "suspects", "second", "-o", "suspects.doc").code == 3
+    assert user.tries("bundles", "suspects", "nobody").code == 4
 
 
 def test_an_ensemble_is_classified_with_and_evaluated_like_any_other_bundle(trained: Trained) -> None:

@@ -1,0 +1,152 @@
+"""`postq bundles suspects`: given labels of a bundle's corpus that are probably errors."""
+
+import csv
+import io
+import json as json_module
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from postq.cli import options
+from postq.cli.command import ON_DATABASE, command
+from postq.cli.invocation import invocation_of
+from postq.cli.listing import Column, Listing
+from postq.cli.review import form_of
+from postq.cli.terminal import note, say
+from postq.cli.wording import count
+
+if TYPE_CHECKING:
+    from postq.learning.suspects import Suspect, Suspects
+
+PROBLEMS = {"missing": "probably missing", "wrong": "probably wrong"}
+
+LISTING: "Listing[Suspect]" = Listing(
+    name="bundles suspects",
+    empty="No given label is doubtful.",
+    columns=(
+        Column(
+            key="rank",
+            meaning="from 1, the most doubtful",
+            value=lambda s: s.rank,
+            heading="Rank",
+            right=True,
+        ),
+        Column(
+            key="document",
+            meaning="document id",
+            value=lambda s: s.document_id,
+            heading="Document",
+            flexible=True,
+        ),
+        Column(key="label", meaning="label", value=lambda s: s.label, heading="Label", flexible=True),
+        Column(
+            key="problem",
+            meaning="`missing`: not given, but probably true; `wrong`: given, but probably false",
+            value=lambda s: s.problem,
+            heading="Given label is",
+            cell=lambda s: PROBLEMS[s.problem],
+            style=lambda s: "cyan" if s.problem == "missing" else "yellow",
+        ),
+        Column(
+            key="margin",
+            meaning="probability of what is given minus that of the other, from -1",
+            value=lambda s: round(s.margin, 6),
+            heading="Margin",
+            cell=lambda s: f"{s.margin:.3f}",
+            right=True,
+        ),
+        Column(
+            key="score",
+            meaning="honest probability of the label",
+            value=lambda s: round(s.score, 6),
+            heading="Score",
+            cell=lambda s: f"{s.score:.3f}",
+            right=True,
+        ),
+        Column(
+            key="model",
+            meaning="`main`, or `baseline` for documents the main model has learned from",
+            value=lambda s: s.model,
+        ),
+    ),
+)
+
+
+@command(
+    "suspects",
+    examples=(
+        "postq bundles suspects @production",
+        "postq bundles suspects baseline --limit 500 --output suspects.csv",
+    ),
+    exits=(3, 4, 5, 8, *ON_DATABASE),
+)
+def suspects(
+    ctx: typer.Context,
+    *,
+    bundle: options.BundleReference,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, max=1_000_000, help="Most suspects.")] = 20,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write .jsonl or .csv, replaced only when complete.",
+            show_default=False,
+        ),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Rank labels of the training corpus that are probably wrong, or probably missing.
+
+    Confident learning on the honest scores the bundle keeps: out of fold, or of validation documents. The
+    test split is left alone. Needs no device.
+    """
+    from postq.learning.bundle import open_bundle
+    from postq.learning.suspects import find_suspects
+    from postq.registry.bundles import resolve_bundle
+
+    form = form_of(output)
+    invocation = invocation_of(ctx)
+    with invocation.database.reading() as session:
+        row = resolve_bundle(session, bundle)
+    found = find_suspects(open_bundle(invocation.settings.home / row.path, expected_digest=row.digest))
+    shown = found.items[:limit]
+    if output is not None:
+        _write(shown, output, form=form)
+        say(f"Wrote {count(len(shown), 'suspect')} to {output}.")
+        return
+    LISTING.show(shown, json=json)
+    if not json:
+        _tell(found, shown=len(shown))
+
+
+def _tell(found: "Suspects", *, shown: int) -> None:
+    wrong = sum(one.problem == "wrong" for one in found.items)
+    missing = len(found.items) - wrong
+    say(
+        f"Of {found.given:,} labels given to {count(found.documents, 'document')} {wrong:,} are probably "
+        f"wrong (about {found.expected_wrong:,.0f} expected), and {missing:,} are probably missing "
+        f"(about {found.expected_missing:,.0f} expected)."
+    )
+    if found.labels_left_out:
+        note(f"{count(len(found.labels_left_out), 'label')} left out: given to too few documents to judge.")
+    if shown < len(found.items):
+        note(f"these are the first {shown}; --limit shows more, --output writes them to a file.")
+
+
+def _write(items: "Sequence[Suspect]", target: Path, *, form: str | None) -> None:
+    from postq.predictions.export import replaced_when_complete
+
+    rows = [LISTING.as_dict(one) for one in items]
+    with replaced_when_complete(target) as stream:
+        if form == "jsonl":
+            stream.writelines(json_module.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
+            return
+        text = io.TextIOWrapper(stream, encoding="utf-8", newline="", write_through=True)
+        writer = csv.DictWriter(text, fieldnames=LISTING.keys)
+        writer.writeheader()
+        writer.writerows(rows)
+        text.detach()
