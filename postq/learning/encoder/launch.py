@@ -63,7 +63,7 @@ def run_ranks(work: Work, *arguments: Any, ranks: int, backend: str, hooks: Hook
         try:
             stopped = launch(os.getpid(), folder, backend, line.far_end, work, arguments)
         except ChildFailedError as exc:
-            raise _cause(exc, folder, ranks) from exc
+            raise cause_of(exc, folder, ranks=ranks) from exc
     if any(stopped.values()):
         raise StopRequested
 
@@ -110,7 +110,7 @@ def _be_rank(
         threading.Event().wait(BEREFT_SECONDS)
         raise
     except BaseException as exc:
-        _write_error(folder, rank, exc)
+        write_error(folder, rank, exc)
         raise
     return False
 
@@ -228,7 +228,8 @@ def _far_hooks(line: Connection) -> Hooks:
     )
 
 
-def _write_error(folder: Path, rank: int, exc: BaseException) -> None:
+def write_error(folder: Path, rank: int, exc: BaseException) -> None:
+    """Leave word of what ended a rank, for `cause_of`."""
     told = {
         "kind": type(exc).__name__ if isinstance(exc, PostqError) else "",
         "message": exc.message if isinstance(exc, PostqError) else f"{type(exc).__name__}: {exc}",
@@ -238,8 +239,8 @@ def _write_error(folder: Path, rank: int, exc: BaseException) -> None:
     (folder / f"error-{rank}.json").write_text(json.dumps(told), encoding="utf-8")
 
 
-def _cause(exc: Any, folder: Path, ranks: int) -> Exception:
-    """The error that ended the ranks, as it would have been raised without them."""
+def cause_of(exc: Any, folder: Path, *, ranks: int) -> Exception:
+    """The error that ended the ranks, as it would have been raised without them; `exc` is the launcher's."""
     rank, failure = exc.get_first_failure()
     path = folder / f"error-{rank}.json"
     if not path.exists():

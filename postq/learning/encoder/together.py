@@ -17,6 +17,8 @@ from postq.learning.encoder.state import TrainingState
 from postq.learning.encoder.validation import Validation
 from postq.learning.hooks import Hooks
 
+PREFIX = ".course."
+"""Of a folder beside the checkpoints, where there is room and from where a killed training's are removed."""
 SCORES = "validation-scores"
 """Among the weights of a course on its way back; no parameter has a name without a dot."""
 
@@ -27,7 +29,9 @@ def train_together(prepared: Prepared, orders: Orders, *, device: Device, hooks:
     Each optimizer step takes the same documents as in one process; their gradients are summed over the
     ranks, so the course differs by rounding only. Raises what `run_course` raises, and RankLost.
     """
-    with tempfile.TemporaryDirectory(prefix="postq-course-") as folder:
+    if orders.checkpoints is not None:
+        orders.checkpoints.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=orders.checkpoints) as folder:
         run_ranks(
             work_as_rank,
             prepared.packed(),

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from postq.errors import NotTrainable
 from postq.learning.encoder.ranks import Ranks
 from postq.learning.hooks import Hooks, StopRequested
 
@@ -42,14 +41,6 @@ def die_second(ranks: Ranks, hooks: Hooks) -> None:
     del hooks
     if ranks.rank == 1:
         os.kill(os.getpid(), signal.SIGKILL)
-    ranks.any(False)
-
-
-def raise_second(ranks: Ranks, hooks: Hooks) -> None:
-    """Rank 1 raises while the first waits for it."""
-    del hooks
-    if ranks.rank == 1:
-        raise NotTrainable("The second rank finds fault.", hint="Ask it.")
     ranks.any(False)
 
 

@@ -5,14 +5,17 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
+import torch
 
 from postq.errors import NotTrainable, RankLost
-from postq.learning.encoder.launch import run_ranks
+from postq.learning.encoder.launch import cause_of, run_ranks, write_error
 from postq.learning.hooks import Hooks, StopRequested
+from postq.worker.failures import failure_class
 from tests.unit.learning.encoder import rank_work
 from tests.waiting import wait_until
 
@@ -45,10 +48,29 @@ def test_a_rank_that_is_killed_ends_all_and_is_named() -> None:
     assert not any(map(_alive, _ranks()))
 
 
-def test_what_one_rank_raises_is_raised_here_as_itself() -> None:
-    with pytest.raises(NotTrainable, match="The second rank finds fault") as found:
-        run_ranks(rank_work.raise_second, ranks=2, backend="gloo", hooks=Hooks())
-    assert found.value.hint == "Ask it."
+class Ended:
+    """What the launcher says of a rank that ended in an exception."""
+
+    def get_first_failure(self) -> tuple[int, Any]:
+        return 1, SimpleNamespace(exitcode=1)
+
+
+@pytest.mark.parametrize(
+    ("raised", "again", "message"),
+    [
+        (NotTrainable("No labels.", hint="Add some."), NotTrainable, "No labels."),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried"), RuntimeError, "CUDA out of memory. Tried"),
+        (ValueError("a fault of ours"), RuntimeError, "ValueError: a fault of ours"),
+    ],
+)
+def test_what_a_rank_raises_is_raised_where_it_was_started(
+    raised: Exception, again: type[Exception], message: str, tmp_path: Path
+) -> None:
+    write_error(tmp_path, 1, raised)
+    found = cause_of(Ended(), tmp_path, ranks=2)
+    assert type(found) is again
+    assert message in str(found)
+    assert failure_class(found) is failure_class(raised)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's tie to a parent is Linux's")
