@@ -54,14 +54,14 @@ def test_a_gzip_file_with_a_wrong_checksum_is_an_error(tmp_path: Path, snapshot:
 @pytest.mark.parametrize(
     ("name", "data", "hint"),
     [
-        ("rows.jsonl", gzip.compress(b"{}"), "name it .gz"),
+        ("rows.jsonl", gzip.compress(b"{}", mtime=0), "name it .gz"),
         ("rows.jsonl", zstandard.compress(b"{}"), "name it .zst"),
         ("rows.jsonl", b"PK\x03\x04 and so on", "unpack it first"),
         ("rows.csv", b"%PDF-1.7 and so on", "PDF"),
         ("rows.csv", "id,text\n1,words".encode("utf-16"), "convert it to UTF-8"),
         ("rows.jsonl", b"{}\n\x00\x01\x02", "Give UTF-8 text"),
         ("rows.jsonl", b"PAR1 and so on", "name it .parquet"),
-        ("rows.jsonl.gz", gzip.compress(b"\x7fELF\x00\x00"), "Give UTF-8 text"),
+        ("rows.jsonl.gz", gzip.compress(b"\x7fELF\x00\x00", mtime=0), "Give UTF-8 text"),
     ],
 )
 def test_a_binary_file_is_told_apart_from_text(
