@@ -1,0 +1,57 @@
+"""A training runs on the devices its job asked for, of those the worker that took it has."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from postq.contracts.device import Device
+from postq.contracts.specs import TrainSpec, job_spec
+from postq.learning import training
+from postq.learning.hooks import Hooks
+from postq.tasks import train
+from postq.tasks.resident import Resident
+from tests.unit.tasks.conftest import MakeRequest, train_spec
+
+ONE = Device(kind="cpu", name="cpu", memory_bytes=2**33)
+TWO = ONE.model_copy(update={"count": 2})
+
+
+class Asked(Exception):
+    """Ends the training where its device is known."""
+
+    def __init__(self, device: Device) -> None:
+        super().__init__()
+        self.device = device
+
+
+def only_ask(*_: Any, device: Device, **__: Any) -> Any:
+    raise Asked(device)
+
+
+@pytest.mark.parametrize(
+    ("devices", "worker", "processes"), [("one", ONE, 1), ("one", TWO, 1), ("all", ONE, 1), ("all", TWO, 2)]
+)
+def test_all_devices_are_those_the_worker_has(
+    devices: Any,
+    worker: Device,
+    processes: int,
+    make_request: MakeRequest,
+    snapshot: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(training, "train_bundle", only_ask)
+    spec = train_spec().model_copy(update={"devices": devices})
+    request = make_request(spec, snapshot).model_copy(update={"device": worker})
+    with pytest.raises(Asked) as asked:
+        train.run(request, spec, hooks=Hooks(), resident=Resident())
+    assert asked.value.device.count == processes
+
+
+def test_a_spec_without_the_question_means_one_device_and_is_stored_as_before() -> None:
+    stored = train_spec().model_dump(mode="json")
+    assert "devices" not in stored
+    read = job_spec.validate_python(stored)
+    assert isinstance(read, TrainSpec)
+    assert read.devices == "one"
+    assert job_spec.validate_python({**stored, "devices": "all"}).model_dump()["devices"] == "all"
