@@ -9,6 +9,9 @@ from postq.cli.command import ON_DATABASE, command
 from postq.cli.invocation import invocation_of
 from postq.cli.rethreshold import Method, checked_name
 from postq.cli.terminal import say, show_json
+from postq.errors import BadInput
+
+DEFER_SHARE = 0.2
 
 
 @command(
@@ -16,6 +19,7 @@ from postq.cli.terminal import say, show_json
     examples=(
         "postq bundles ensemble opinions-tfidf opinions-longformer --name opinions-both",
         "postq bundles ensemble @production job:12 --name careful --method and",
+        "postq bundles ensemble opinions-tfidf opinions-longformer --name quick --method cascade",
         "postq bundles ensemble words bigrams opinions-longformer --name stacked --method stacking",
     ),
     exits=(3, 4, 5, 8, *ON_DATABASE),
@@ -33,16 +37,25 @@ def ensemble(
     ],
     name: Annotated[str, typer.Option(metavar="NAME", help="Name of the new bundle.", show_default=False)],
     method: Annotated[
-        Literal["mean_logit", "stacking", "and", "or"],
+        Literal["mean_logit", "stacking", "cascade", "and", "or"],
         typer.Option(
-            help="Weighted mean of two bundles' logits; a model over the logits of two or more; what all "
-            "predict; or what any predicts."
+            help="Weighted mean of two bundles' logits; a model over the logits of two or more; the first "
+            "bundle and, where it is in doubt, the second; what all predict; or what any predicts."
         ),
     ] = "mean_logit",
     thresholds: Annotated[
         Method | None,
         typer.Option(
-            help="How thresholds are tuned. [default: micro_macro; half for and, or]", show_default=False
+            help="How thresholds are tuned. [default: micro_macro; half for cascade, and, or]",
+            show_default=False,
+        ),
+    ] = None,
+    defer_share: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Share of documents a cascade defers to the second bundle. [default: 0.2]",
+            show_default=False,
         ),
     ] = None,
     json: options.Json = False,
@@ -58,6 +71,7 @@ def ensemble(
     from postq.registry.bundles import resolve_bundle
     from postq.registry.derived import drafted, keep_bundle
 
+    share = _share(defer_share, method)
     invocation = invocation_of(ctx)
     home, chosen = invocation.settings.home, checked_name(name)
     with invocation.database.reading() as session:
@@ -67,7 +81,12 @@ def ensemble(
         drafted(
             home,
             lambda folder: make_ensemble(
-                members, name=chosen, output=folder, method=method, thresholds=thresholds
+                members,
+                name=chosen,
+                output=folder,
+                method=method,
+                thresholds=thresholds,
+                defer_share=share,
             ),
         ) as made,
         invocation.database.transaction() as session,
@@ -86,3 +105,18 @@ def ensemble(
     else:
         named = ", ".join(str(member.id) for member in rows[:-1])
         say(f"Bundle {told['bundle']}, {chosen}, combines bundles {named} and {rows[-1].id}.")
+
+
+def _share(given: float | None, method: str) -> float:
+    if given is None:
+        return DEFER_SHARE
+    if method != "cascade":
+        raise BadInput(
+            f"--defer-share is for cascades, not for {method}.", hint="Leave it out, or use --method cascade."
+        )
+    if not 0 < given < 1:
+        raise BadInput(
+            f"{given:g} is not a share of documents to defer.",
+            hint="Give one between 0 and 1, such as 0.2; for all documents use the second bundle alone.",
+        )
+    return given

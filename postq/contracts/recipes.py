@@ -115,7 +115,7 @@ class EncoderRecipe(Record):
     seed: int = 42
 
 
-EnsembleMethod = Literal["mean_logit", "stacking", "and", "or"]
+EnsembleMethod = Literal["mean_logit", "stacking", "cascade", "and", "or"]
 
 
 class EnsembleRecipe(Record):

@@ -52,9 +52,11 @@ def load_scorer(
 
             return TfidfScorer(bundle)
         if bundle.kind == "ensemble":
+            from postq.learning.ensemble.cascade_scorer import CascadeScorer
             from postq.learning.ensemble.scorer import EnsembleScorer
 
-            return EnsembleScorer(
+            joined = CascadeScorer if bundle.score_space == "ensemble-cascade" else EnsembleScorer
+            return joined(
                 bundle, device, max_tokens_per_batch=max_tokens_per_batch, batch_divisor=batch_divisor
             )
         from postq.learning.encoder.scorer import EncoderScorer

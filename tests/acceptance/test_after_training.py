@@ -131,6 +131,8 @@ def test_an_ensemble_is_classified_with_and_evaluated_like_any_other_bundle(trai
     relabelled = user.asks("rethreshold", "stacked", "--method", "half", "--job", scoring[1])
     assert user.runs("verify", relabelled["job"]).out.rstrip().endswith("Verified.")
     assert user.asks("compare", "stacked", "both")["titles"] == ["stacked", "both"]
+    shares = user.tries("bundles", "ensemble", "first", "second", "--name", "x", "--defer-share", 0.5)
+    assert (shares.code, len(shares.messages)) == (3, 2)
     refused = user.tries("bundles", "ensemble", "first", "moved", "--name", "x")
     assert (refused.code, len(refused.messages)) == (8, 2)
     assert "divided the documents differently" in refused.err

@@ -1,4 +1,4 @@
-"""How members' scores become one: weighted mean of logits, a stack, or AND and OR of their decisions."""
+"""How members' scores become one: weighted mean of logits, a stack, a cascade, or their decisions."""
 
 import json
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from postq.contracts.recipes import EnsembleMethod
 from postq.contracts.record import Record
 from postq.errors import BundleUnusable
+from postq.learning.ensemble.cascade import Cascade
 from postq.learning.ensemble.stacking import Stack
 from postq.learning.metrics.ranking import average_precision
 from postq.learning.review import logit, sigmoid
@@ -36,16 +37,22 @@ class Combination(Record):
     """(labels,) share of the first of two members, the other has the rest; used by `mean_logit` only."""
     stack: Stack | None = None
     """The fitted model of `stacking`; None for the other methods."""
+    cascade: Cascade | None = None
+    """What `cascade` defers; None for the other methods."""
 
     def combine(self, scores: Sequence[Scores], *, thresholds: Sequence[NDArray[np.float64]]) -> Scores:
         """(docs, labels) probabilities from the members' own, given their (labels,) thresholds."""
         if self.stack is not None:
             return self.stack.apply(scores)
+        if self.cascade is not None:
+            deferred = self.cascade.deferred(scores[0], thresholds[0])
+            cheap, dear = (settled([each], [cut]) for each, cut in zip(scores, thresholds, strict=True))
+            return np.where(deferred[:, None], dear, cheap)
         if self.method == "mean_logit":
             first, second = scores
             share = np.array(self.weights)
             return np.asarray(sigmoid(share * logit(first) + (1 - share) * logit(second)), np.float32)
-        return _decided(scores, thresholds, both=self.method == "and")
+        return settled(scores, thresholds, both=self.method == "and")
 
     def write(self, folder: Path) -> None:
         """Store in an ensemble's folder."""
@@ -69,9 +76,11 @@ def read_combination(folder: Path, *, labels: int, members: int = 2) -> Combinat
             hint="Make the ensemble again with: postq bundles ensemble.",
         )
     stacked = found.stack is not None and found.stack.fits(members=members, labels=labels)
-    if stacked != (found.method == "stacking"):
+    cascaded = found.cascade is not None and members == 2 and found.cascade.fits(labels=labels)
+    if stacked != (found.method == "stacking") or cascaded != (found.method == "cascade"):
         raise BundleUnusable(
-            f"{COMBINATION} of {folder} does not hold the stack of {members} members and {labels} labels.",
+            f"{COMBINATION} of {folder} does not hold what {found.method} needs for {members} members and "
+            f"{labels} labels.",
             hint="Make the ensemble again with: postq bundles ensemble.",
         )
     return found
@@ -96,8 +105,10 @@ def best_weights(truth: NDArray[np.bool_], first: Scores, second: Scores) -> NDA
     return np.asarray(0.5 + (best - 0.5) * positives / (positives + HALF_TRUSTED))
 
 
-def _decided(scores: Sequence[Scores], thresholds: Sequence[NDArray[np.float64]], *, both: bool) -> Scores:
-    """Each member's margin to its threshold, the smaller or the larger; 0.5 and more exactly when decided."""
+def settled(
+    scores: Sequence[Scores], thresholds: Sequence[NDArray[np.float64]], *, both: bool = True
+) -> Scores:
+    """The smallest or largest margin to the members' thresholds; at least 0.5 exactly when decided."""
     margins = [_margins(each, cut) for each, cut in zip(scores, thresholds, strict=True)]
     decisions = [each.astype(np.float64) >= cut for each, cut in zip(scores, thresholds, strict=True)]
     margin = (np.minimum if both else np.maximum).reduce(margins)

@@ -1,12 +1,10 @@
 """Making an ensemble: weights and thresholds from the members' stored scores, members inside its folder."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from postq.contracts.recipes import EnsembleMethod, EnsembleRecipe, ThresholdMethod
 from postq.errors import IntegrityError, NotTrainable
@@ -14,9 +12,9 @@ from postq.learning.bundle.bundle import Bundle
 from postq.learning.bundle.score_file import Part, ScoredPart
 from postq.learning.bundle.split_file import read_split
 from postq.learning.bundle.writing import write_bundle
-from postq.learning.ensemble.combining import MEMBERS, Combination, Scores, best_weights
+from postq.learning.ensemble.choosing import Chosen, cascade_worth, choose, cuts_of
+from postq.learning.ensemble.combining import MEMBERS, Combination
 from postq.learning.ensemble.members import require_fit
-from postq.learning.ensemble.stacking import FOLDS, Stacked, fit_stacked, learnable
 from postq.learning.judging import JudgedModel, comparison_rows
 from postq.learning.rejudging import (
     StoredScores,
@@ -27,19 +25,9 @@ from postq.learning.rejudging import (
     stored_scores,
 )
 from postq.learning.rethresholding import link_files, threshold_overfit
-from postq.learning.tfidf.folds import assign_folds
+from postq.learning.thresholds.threshold_set import TunedOn
 
-BY_DECISION = ("and", "or")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
-    """A combination, and how it scores the documents it was chosen on."""
-
-    combination: Combination
-    scores: Scores
-    """(docs, labels) of the tuning documents; of a stack, each by one that was not fitted on it."""
-    facts: dict[str, Any]
+BY_DECISION = ("and", "or", "cascade")
 
 
 def make_ensemble(
@@ -49,20 +37,25 @@ def make_ensemble(
     output: Path,
     method: EnsembleMethod = "mean_logit",
     thresholds: ThresholdMethod | None = None,
+    defer_share: float = 0.2,
 ) -> Bundle:
     """Write the ensemble of verified bundles at `output`; it holds them all, hard-linked, and needs none.
 
     Weights are chosen and thresholds tuned on the documents all members keep honest scores of: validation
     where one is an encoder; all that have out-of-fold scores where all are TF-IDF. A stack is fitted in folds
     of these, thresholds are tuned on its out-of-fold scores, and the one kept is fitted on all of them.
-    `thresholds` defaults to `micro_macro`, and to `half` for AND and OR, whose scores reach 0.5 exactly
-    when the members' own decisions say so. Raises LabelSetMismatch, LeakRefused, BadInput, NotTrainable.
+    A cascade's first member is the cheap one; `defer_share` of documents go to the second.
+    `thresholds` defaults to `micro_macro`, and to `half` for AND, OR and cascades, whose scores reach 0.5
+    exactly when the members' own decisions say so. Raises LabelSetMismatch, LeakRefused, BadInput,
+    NotTrainable.
     """
     require_fit(members, method=method)
     metrics = [read_metrics(member) for member in members]
     kept = [stored_scores(member, metrics=facts) for member, facts in zip(members, metrics, strict=True)]
     tuning = _tuning(kept, members)
-    chosen = _chosen(method, tuning, members)
+    out_of_fold = {each.tuned_on for each in kept} == {"out_of_fold"}
+    on: TunedOn = "out_of_fold" if out_of_fold else "validation"
+    chosen = choose(method, tuning, members, on=on, defer_share=defer_share)
     recipe = EnsembleRecipe(
         method=method,
         text=members[0].recipe.text,
@@ -71,7 +64,7 @@ def make_ensemble(
         seed=members[0].recipe.seed,
     )
     judged = rejudge(
-        _combined(chosen, members, kept, tuning),
+        _combined(chosen, members, kept, tuning, on=on),
         labels=members[0].labels,
         method=recipe.thresholds,
         score_space=f"ensemble-{method}",
@@ -85,7 +78,7 @@ def make_ensemble(
         labels=members[0].labels,
         thresholds=judged.thresholds,
         split=read_split(members[0].path),
-        metrics=_metrics(members, metrics, judged, chosen, name=name),
+        metrics=_metrics(members, metrics, judged, _facts(chosen, members, kept), name=name),
         recipe=recipe,
         corpus=members[0].manifest.corpus,
         write_model_files=lambda folder: _write_model(folder, members, chosen.combination),
@@ -105,72 +98,44 @@ def _tuning(kept: Sequence[StoredScores], members: Sequence[Bundle]) -> list[Sco
     return found
 
 
-def _chosen(method: EnsembleMethod, tuning: Sequence[ScoredPart], members: Sequence[Bundle]) -> Chosen:
-    truth, scores = tuning[0].truth, [part.scores for part in tuning]
-    weights = np.full(truth.shape[1], 1 / len(members))
-    if method == "stacking":
-        found = _stacked(tuning, members)
-        combination = Combination(method=method, weights=tuple(weights.tolist()), stack=found.stack)
-        return Chosen(combination=combination, scores=found.scores, facts=_stack_facts(found, truth, members))
-    if method == "mean_logit":
-        weights = best_weights(truth, *scores)
-    combination = Combination(method=method, weights=tuple(weights.tolist()))
-    return Chosen(
-        combination=combination,
-        scores=combination.combine(scores, thresholds=_cuts(members)),
-        facts={"method": method, "mean_weight_of_first": float(weights.mean())},
-    )
-
-
-def _stacked(tuning: Sequence[ScoredPart], members: Sequence[Bundle]) -> Stacked:
-    """Fitted in folds that keep near-duplicates together."""
-    first = tuning[0]
-    known = {entry.document_id: entry.cluster for entry in read_split(members[0].path)}
-    clusters = [known.get(name, -1 - at) for at, name in enumerate(first.document_ids)]
-    folds = min(FOLDS, len(set(clusters)))
-    if folds < 2:
-        raise NotTrainable(
-            "The members keep honest scores of one document, or of near-duplicates of one: a stack cannot be "
-            "fitted and judged apart.",
-            hint="Use --method mean_logit, or train on more documents.",
-        )
-    fold = assign_folds(first.truth, clusters, folds=folds, seed=members[0].recipe.seed)
-    return fit_stacked(first.truth, [part.scores for part in tuning], fold)
-
-
-def _stack_facts(found: Stacked, truth: NDArray[np.bool_], members: Sequence[Bundle]) -> dict[str, Any]:
-    means = [float(np.mean(row)) for row in found.stack.weights]
-    return {
-        "method": "stacking",
-        "prior_strength": found.strength,
-        "out_of_fold_log_loss": {f"{strength:g}": loss for strength, loss in found.log_loss.items()},
-        "mean_weights": {member.name: mean for member, mean in zip(members, means, strict=True)},
-        "labels_left_to_the_mean": int((~learnable(truth)).sum()),
-    }
-
-
-def _cuts(members: Sequence[Bundle]) -> list[NDArray[np.float64]]:
-    return [member.thresholds.values for member in members]
-
-
 def _combined(
-    chosen: Chosen, members: Sequence[Bundle], kept: Sequence[StoredScores], tuning: Sequence[ScoredPart]
+    chosen: Chosen,
+    members: Sequence[Bundle],
+    kept: Sequence[StoredScores],
+    tuning: Sequence[ScoredPart],
+    *,
+    on: TunedOn,
 ) -> StoredScores:
     def one(parts: Sequence[ScoredPart] | None, name: Part) -> ScoredPart | None:
         if parts is None:
             return None
         scores = [part.scores for part in parts]
-        return relabelled(parts[0], name, chosen.combination.combine(scores, thresholds=_cuts(members)))
+        return relabelled(parts[0], name, chosen.combination.combine(scores, thresholds=cuts_of(members)))
 
     tuned = relabelled(tuning[0], "tuning", chosen.scores)
     validation = one(_aligned([each.validation for each in kept], members), "validation")
-    out_of_fold = {each.tuned_on for each in kept} == {"out_of_fold"}
     return StoredScores(
         tuning=tuned,
-        tuned_on="out_of_fold" if out_of_fold else "validation",
-        validation=_honest(validation, tuned) if out_of_fold else tuned,
+        tuned_on=on,
+        validation=_honest(validation, tuned) if on == "out_of_fold" else tuned,
         test=one(_aligned([each.test for each in kept], members), "test"),
     )
+
+
+def _facts(chosen: Chosen, members: Sequence[Bundle], kept: Sequence[StoredScores]) -> dict[str, Any]:
+    """What was chosen; of a cascade also what it is worth on each split."""
+    found = dict(chosen.facts)
+    if chosen.combination.cascade is not None:
+        splits = {
+            "validation": _aligned([each.validation for each in kept], members),
+            "test": _aligned([each.test for each in kept], members),
+        }
+        found |= {
+            name: cascade_worth(chosen.combination, parts, members)
+            for name, parts in splits.items()
+            if parts is not None
+        }
+    return found
 
 
 def _honest(validation: ScoredPart | None, tuned: ScoredPart) -> ScoredPart | None:
@@ -231,7 +196,7 @@ def _metrics(
     members: Sequence[Bundle],
     metrics: Sequence[Mapping[str, Any]],
     judged: JudgedModel,
-    chosen: Chosen,
+    facts: Mapping[str, Any],
     *,
     name: str,
 ) -> dict[str, Any]:
@@ -247,7 +212,7 @@ def _metrics(
         ],
         "comparison": [*comparison_rows(judged, model=name, kind="ensemble"), *theirs],
         "against_baseline": None,
-        "facts": chosen.facts,
+        "facts": facts,
         "history": [],
         "tuning": judged.tuning,
         "validation": judged.reports.get("validation"),

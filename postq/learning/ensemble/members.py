@@ -10,6 +10,7 @@ from postq.learning.bundle.opening import open_bundle
 from postq.learning.bundle.split_file import read_split
 from postq.learning.ensemble.combining import MEMBERS
 
+TWO_ONLY = ("mean_logit", "cascade")
 MOST_MEMBERS = 8
 """Each is loaded to score, and their files count towards the most a bundle may hold."""
 
@@ -39,9 +40,9 @@ def require_fit(members: Sequence[Bundle], *, method: EnsembleMethod) -> None:
             f"An ensemble has 2 to {MOST_MEMBERS} members, not {len(members)}.",
             hint="Name at least two bundles; an ensemble may itself be a member.",
         )
-    if method == "mean_logit" and len(members) != 2:
+    if method in TWO_ONLY and len(members) != 2:
         raise BadInput(
-            f"mean_logit weighs two members against each other, not {len(members)}.",
+            f"{method} takes two members, not {len(members)}.",
             hint="Use --method stacking, or combine two first and the result with the third.",
         )
     for one, other in combinations(members, 2):

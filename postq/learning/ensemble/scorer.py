@@ -51,17 +51,16 @@ class EnsembleScorer:
         should_stop: Callable[[], bool] = never_stop,
     ) -> Iterator[ScoreBatch]:
         """One batch per window. A document that any member cannot score goes to `on_failure`, once."""
-        for window in _windows(documents):
+        for window in windows(documents):
             failures: dict[int, DocumentFailure] = {}
             found = [
-                _by_row(scorer, window, failures=failures, should_stop=should_stop)
-                for scorer in self._scorers
+                by_row(scorer, window, failures=failures, should_stop=should_stop) for scorer in self._scorers
             ]
             for failure in failures.values():
                 on_failure(failure)
             rows = [document.row for document in window if document.row not in failures]
             if rows:
-                yield self._batch(rows, [_taken(batches, rows) for batches in found])
+                yield self._batch(rows, [taken(batches, rows) for batches in found])
 
     def _batch(self, rows: list[int], parts: Sequence[ScoreBatch]) -> ScoreBatch:
         """The members' scores as one; tokens are those of the member that read the least of each document."""
@@ -76,7 +75,7 @@ class EnsembleScorer:
         )
 
 
-def _by_row(
+def by_row(
     scorer: Scorer,
     window: Sequence[Document],
     *,
@@ -110,13 +109,14 @@ def _nothing(labels: int) -> ScoreBatch:
     return ScoreBatch(rows=np.zeros(0, np.int64), scores=scores, tokens_total=none, tokens_seen=none)
 
 
-def _taken(batch: ScoreBatch, rows: Sequence[int]) -> ScoreBatch:
+def taken(batch: ScoreBatch, rows: Sequence[int]) -> ScoreBatch:
     """The wanted rows, in their order."""
     at = np.searchsorted(batch.rows, rows)
     return _sorted([batch], at)
 
 
-def _windows(documents: Iterable[Document]) -> Iterator[list[Document]]:
+def windows(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    """Documents in groups that may be held in memory."""
     window: list[Document] = []
     characters = 0
     for document in documents:

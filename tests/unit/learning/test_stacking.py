@@ -203,7 +203,7 @@ def test_and_or_take_more_than_two_members_and_the_mean_does_not(three: list[Bun
         found = scored(bundle, DATA.test)
         decisions.append(bundle.thresholds.decide(np.array([found[row] for row in sorted(found)])))
     assert (decisions[3] == (decisions[0] | decisions[1] | decisions[2])).all()
-    with pytest.raises(BadInput, match="weighs two members"):
+    with pytest.raises(BadInput, match="mean_logit takes two members"):
         make_ensemble(three, name="x", output=tmp_path / "x")
     with pytest.raises(BadInput, match="2 to 8 members, not 1"):
         make_ensemble(three[:1], name="x", output=tmp_path / "x", method="stacking")
@@ -212,7 +212,7 @@ def test_and_or_take_more_than_two_members_and_the_mean_does_not(three: list[Bun
 
 
 def test_a_stack_that_does_not_fit_its_members_is_refused(stacked: Bundle, tmp_path: Path) -> None:
-    with pytest.raises(BundleUnusable, match="stack of 2 members"):
+    with pytest.raises(BundleUnusable, match="needs for 2 members"):
         read_combination(stacked.path, labels=4, members=2)
     forged = tmp_path / "forged"
     forged.mkdir()
