@@ -41,9 +41,8 @@ def _losses(course: Course, *, name: str) -> Chart:
             figure,
             name=name,
             title="True loss",
-            description=f"Unweighted training loss went from {_told(epochs, 0, 'train_loss_unweighted')} to "
-            f"{_told(epochs, -1, 'train_loss_unweighted')} in {len(epochs)} epochs, validation loss from "
-            f"{_told(epochs, 0, 'val_loss_unweighted')} to {_told(epochs, -1, 'val_loss_unweighted')}.",
+            description=f"Unweighted training loss {_went(epochs, 'train_loss_unweighted')}, "
+            f"validation loss {_went(epochs, 'val_loss_unweighted')}.",
         )
 
 
@@ -60,8 +59,8 @@ def _quality(course: Course, *, name: str) -> Chart:
             figure,
             name=name,
             title="Quality on validation",
-            description=f"Mean average precision on validation went from {_told(epochs, 0, 'val_map')} to "
-            f"{_told(epochs, -1, 'val_map')}; epoch {course.best_epoch} was kept.",
+            description=f"Mean average precision on validation {_went(epochs, 'val_map')}; "
+            f"epoch {course.best_epoch} was kept.",
         )
 
 
@@ -127,7 +126,7 @@ def _line(axes: Axes, epochs: Epochs, key: str, *, label: str, colour: str) -> N
 
 
 def _epoch_axis(axes: Axes, course: Course, *, label: str) -> None:
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlabel("epoch")
     axes.set_ylabel(label)
     if course.best_epoch:
@@ -145,5 +144,9 @@ def _epoch_axis(axes: Axes, course: Course, *, label: str) -> None:
         )
 
 
-def _told(epochs: Epochs, at: int, key: str) -> str:
-    return decimal(epochs[at].get(key))
+def _went(epochs: Epochs, key: str) -> str:
+    """From where to where a figure went, or what it was after an only epoch."""
+    first, last = (decimal(epochs[at].get(key)) for at in (0, -1))
+    if len(epochs) == 1:
+        return f"was {last} after the only epoch"
+    return f"went from {first} to {last}"
