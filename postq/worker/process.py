@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session
 import postq
 from postq.contracts.device import Device
 from postq.db import database_now, open_database
+from postq.errors import SchemaMismatch
 from postq.jobs.workers import heartbeat, live_workers, mark_stopped, register_worker
-from postq.migrations import ensure_schema
+from postq.migrations import check_schema, ensure_schema
 from postq.settings import Settings
 from postq.worker.dispatcher import Dispatcher
 from postq.worker.drift_watch import DriftWatch
@@ -39,6 +40,7 @@ class WorkerProcess:
         self._database = open_database(settings)
         log = settings.home / "logs" / f"runner-{device.label.replace(':', '')}-{os.getpid()}.log"
         variables = settings.runner_variables
+        self._other_schema: SchemaMismatch | None = None
         self._slot = RunnerSlot(device=device, log=log, threads=self._threads, variables=variables)
         supervisor = Supervisor(
             database=self._database,
@@ -72,7 +74,10 @@ class WorkerProcess:
         )
 
     def run(self) -> None:
-        """Work until told to stop. Raises DatabaseUnavailable, SchemaMismatch before the work begins only."""
+        """Work until told to stop, or until the schema is another version's.
+
+        Raises DatabaseUnavailable before the work begins only, SchemaMismatch then or at the end.
+        """
         ensure_schema(self._database)
         with self._database.transaction() as session:
             self._register(session)
@@ -85,6 +90,8 @@ class WorkerProcess:
             part.start()
         work.join()
         self._say_goodbye()
+        if self._other_schema is not None:
+            raise self._other_schema
 
     def _register(self, session: Session) -> None:
         register_worker(
@@ -126,12 +133,24 @@ class WorkerProcess:
 
     def _beat(self) -> None:
         """A sign of life; after a prune the worker is entered anew."""
+        if not self._schema_is_ours():
+            return
         shard_id = self._dispatcher.shard_id
         state = "draining" if self._dispatcher.draining else "idle" if shard_id is None else "busy"
         with self._database.transaction() as session:
             now = database_now(session)
             if not heartbeat(session, self._id, state=state, shard_id=shard_id, now=now):
                 self._register(session)
+
+    def _schema_is_ours(self) -> bool:
+        """False, and the worker drains, once somebody moved the schema to another version under it."""
+        try:
+            check_schema(self._database)
+        except SchemaMismatch as exc:
+            self._other_schema = exc
+            self._dispatcher.drain()
+            return False
+        return True
 
     def _tell_state(self) -> None:
         self._heartbeat.wake()

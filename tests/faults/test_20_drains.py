@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from postq.crash_points import CrashPoint
 from postq.db import database_now
-from postq.errors import Conflict
+from postq.errors import Conflict, SchemaMismatch
 from postq.jobs.cancel import cancel
 from postq.models.attempt import AttemptOutcome
 from postq.models.tables import attempt, worker
@@ -17,10 +17,14 @@ from tests.faults.stock import Stock, train_spec
 from tests.waiting import wait_until
 
 
-@pytest.mark.parametrize("kind", ["classify", "train"])
-def test_a_drained_worker_gives_its_shard_back_uncounted(kind: str, ground: Ground) -> None:
-    # Given a runner in the middle of its work
-    first = ground.start_worker(**ground.at(CrashPoint.RUNNER_MIDWAY, signal="STOP"))
+@pytest.mark.parametrize(
+    ("kind", "point"), [("classify", CrashPoint.RUNNER_STARTED), ("train", CrashPoint.RUNNER_MIDWAY)]
+)
+def test_a_drained_worker_gives_its_shard_back_uncounted(
+    kind: str, point: CrashPoint, ground: Ground
+) -> None:
+    # Given a runner with its work before it, so that it does not end before it hears of the stop
+    first = ground.start_worker(**ground.at(point, signal="STOP"))
     job_id = ground.classify() if kind == "classify" else ground.train(train_spec())
     ground.wait_until_reached()
     runner = first.runner()
@@ -38,6 +42,37 @@ def test_a_drained_worker_gives_its_shard_back_uncounted(kind: str, ground: Grou
     ground.start_worker()
     assert ground.wait_for_end(job_id) == ["succeeded"]
     check_invariants(ground, job_id)
+
+
+def test_a_rolling_restart_of_all_workers_under_load_loses_and_counts_nothing(
+    either_ground: Ground, stock: Stock
+) -> None:
+    # Given two workers at work, and more waiting than they have done when they are told to end
+    ground = either_ground
+    jobs = [ground.classify() for _ in range(3)]
+    old = [ground.start_worker(), ground.start_worker()]
+    # When one after the other is replaced, and jobs keep coming
+    for one in old:
+        wait_until(lambda one=one: one.said("A shard was claimed"), 60)
+        jobs.append(ground.classify())
+        ground.start_worker()
+        assert one.drain() == 0
+    # Then every document has its prediction, and no attempt was counted as failed
+    assert set(ground.wait_for_end(*jobs)) == {"succeeded"}
+    check_invariants(ground, *jobs, digest=stock.digest)
+    assert all((one.attempts, one.crashes) == (0, 0) for job_id in jobs for one in ground.shards(job_id))
+
+
+def test_a_worker_ends_and_says_why_when_the_schema_is_moved_under_it(either_ground: Ground) -> None:
+    ground = either_ground
+    running = ground.start_worker()
+    wait_until(lambda: running.said("The worker is ready"), 60)
+    with ground.database.transaction() as session:
+        session.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    late = ground.start_worker()
+    for one in (running, late):
+        assert one.process.wait(timeout=60) == SchemaMismatch.exit_code
+        assert one.said("newer than this postq")
 
 
 def test_a_runner_that_does_not_answer_is_ended_when_the_grace_is_over(ground: Ground, stock: Stock) -> None:
