@@ -10,6 +10,7 @@ from rich.text import Text
 from postq.cli.tables import facts, grid
 from postq.cli.terminal import clean
 from postq.cli.wording import count
+from postq.learning.drift import percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,9 +62,9 @@ def _table(labels: "Sequence[LabelDrift]") -> RenderableType:
         psi = "–" if each.psi is None else f"{each.psi:.2f}"
         table.add_row(
             Text(clean(each.label), style="yellow" if each.alarm else ""),
-            Text(f"{shares.share:.1%}", style=_style(shares)),
+            Text(percent(shares.share), style=_style(shares)),
             Text(_interval(shares.interval), style="dim"),
-            Text(f"{shares.before:.1%}"),
+            Text(percent(shares.before)),
             Text(_interval(shares.before_interval), style="dim"),
             Text(psi, style="yellow" if each.scores_alarm else ""),
         )
@@ -76,15 +77,15 @@ def _rank(each: "LabelDrift") -> tuple[bool, float, str]:
 
 
 def _share(change: "ShareChange") -> str:
-    return f"{change.share:.1%} ({_interval(change.interval)})"
+    return f"{percent(change.share)} ({_interval(change.interval)})"
 
 
 def _before(change: "ShareChange") -> str:
-    return f"{change.before:.1%} ({_interval(change.before_interval)})"
+    return f"{percent(change.before)} ({_interval(change.before_interval)})"
 
 
 def _interval(bounds: tuple[float, float]) -> str:
-    return f"{bounds[0]:.1%} to {bounds[1]:.1%}"
+    return f"{100 * bounds[0]:.1f} to {percent(bounds[1])}"
 
 
 def _style(change: "ShareChange") -> str:

@@ -12,12 +12,14 @@ from postq.cli.listing import Column, Listing
 from postq.cli.terminal import note, say
 from postq.cli.tiers import Levels, parse_levels
 from postq.cli.wording import count
-from postq.errors import BadInput, Conflict, NotFound
+from postq.errors import BadInput, Conflict, NotFound, NotTrainable
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from postq.learning.bundle import Bundle
     from postq.learning.review import Judge
+    from postq.learning.risk import Gate
     from postq.learning.tiers import TierLevels
     from postq.models import BundleRow
     from postq.models import Job as JobRow
@@ -77,6 +79,7 @@ LISTING: "Listing[ReviewItem]" = Listing(
     examples=(
         "postq predictions review --job 7",
         "postq predictions review --job 7 --limit 500 --output review.csv",
+        "postq predictions review --job 7 --risk 0.05 --limit 100000 --output review.csv",
     ),
     exits=(3, 4, 5, 8, *ON_DATABASE),
 )
@@ -86,6 +89,15 @@ def review(
     job: Annotated[int, typer.Option(metavar="JOB", min=1, help="A classification.", show_default=False)],
     limit: Annotated[int, typer.Option(metavar="N", min=1, max=1_000_000, help="Most documents.")] = 20,
     levels: Levels = "0.63,0.93",
+    risk: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Only the documents to look at so that, in expectation, no more than this share of all pass "
+            "with a wrong label.",
+            show_default=False,
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -106,7 +118,9 @@ def review(
     form = form_of(output)
     invocation = invocation_of(ctx)
     wanted = parse_levels(levels)
-    items = _queue(invocation, job, wanted, limit=limit)
+    judge, items = _queue(invocation, job, wanted, limit=limit, risk=risk)
+    if judge.gate is not None:
+        _tell_gate(judge.gate)
     if output is not None:
         from postq.predictions.review import write_queue
 
@@ -119,13 +133,28 @@ def review(
         note(f"these are the first {limit}; --limit shows more, --output writes them to a file.")
 
 
-def _queue(invocation: Invocation, job_id: int, levels: "TierLevels", *, limit: int) -> "list[ReviewItem]":
+def _queue(
+    invocation: Invocation, job_id: int, levels: "TierLevels", *, limit: int, risk: float | None
+) -> "tuple[Judge, list[ReviewItem]]":
     from postq.predictions.review import review_queue
 
     with invocation.database.reading() as session:
         job, row = _job_and_bundle(session, job_id)
-        judge = _judge(row, levels, home=invocation.settings.home)
-        return review_queue(session, job_id=job_id, corpus_id=job.corpus_id, judge=judge, limit=limit)
+        judge = _judge(row, levels, home=invocation.settings.home, risk=risk)
+        return judge, review_queue(session, job_id=job_id, corpus_id=job.corpus_id, judge=judge, limit=limit)
+
+
+def _tell_gate(gate: "Gate") -> None:
+    which = f"documents within {gate.cut:.2g} logits of a threshold are looked at"
+    if not gate.review_share:
+        which = "no document need be looked at"
+    elif gate.review_share == 1:
+        which = "every document is looked at"
+    say(
+        f"At a risk of {gate.risk:g} {which}: {100 * gate.review_share:.0f} % of the bundle's "
+        f"{count(gate.documents, 'test document')}, of which {100 * gate.wrong_share:.0f} % have a wrong "
+        "label."
+    )
 
 
 def _job_and_bundle(session: "Session", job_id: int) -> "tuple[JobRow, BundleRow]":
@@ -142,7 +171,7 @@ def _job_and_bundle(session: "Session", job_id: int) -> "tuple[JobRow, BundleRow
     return job, session.get_one(BundleRow, job.bundle_id)
 
 
-def _judge(row: "BundleRow", levels: "TierLevels", *, home: Path) -> "Judge":
+def _judge(row: "BundleRow", levels: "TierLevels", *, home: Path, risk: float | None) -> "Judge":
     from postq.learning.bundle import open_bundle
     from postq.learning.rejudging import read_metrics
     from postq.learning.review import Judge
@@ -150,7 +179,22 @@ def _judge(row: "BundleRow", levels: "TierLevels", *, home: Path) -> "Judge":
 
     bundle = open_bundle(home / row.path, expected_digest=row.digest)
     tiers = [each.tier for each in label_tiers(read_metrics(bundle), levels=levels)]
-    return Judge(labels=bundle.labels, thresholds=bundle.thresholds.values, tiers=tiers)
+    gate = None if risk is None else _gate(bundle, risk)
+    return Judge(labels=bundle.labels, thresholds=bundle.thresholds.values, tiers=tiers, gate=gate)
+
+
+def _gate(bundle: "Bundle", risk: float) -> "Gate":
+    from postq.learning.bundle.score_file import read_scores
+    from postq.learning.risk import control_risk
+
+    test = read_scores(bundle.path).get(("main", "test"))
+    if test is None:
+        raise NotTrainable(
+            f"Bundle '{bundle.name}' keeps no test scores, and those that thresholds were tuned on vouch for "
+            "nothing.",
+            hint="Train on a corpus with a test split, or leave out --risk.",
+        )
+    return control_risk(test.truth, test.scores, bundle.thresholds.values, risk=risk)
 
 
 def form_of(output: Path | None) -> Literal["jsonl", "csv"] | None:

@@ -254,6 +254,11 @@ def _wilson(counts: tuple[int, int]) -> tuple[float, float]:
     return found
 
 
+def percent(share: float) -> str:
+    """`20.1 %`."""
+    return f"{100 * share:.1f} %"
+
+
 def _flip_alarms(flips: Flips) -> list[Alarm]:
     if not flips.flipped:
         return []
@@ -268,7 +273,7 @@ def _flip_alarms(flips: Flips) -> list[Alarm]:
 def _empty_alarms(empty: ShareChange) -> list[Alarm]:
     if not empty.alarm:
         return []
-    text = f"{empty.share:.1%} of documents got no label, {empty.before:.1%} before"
+    text = f"{percent(empty.share)} of documents got no label, {percent(empty.before)} before"
     return [Alarm(kind="no_label", label=None, sentence=text)]
 
 
@@ -277,7 +282,7 @@ def _label_alarms(labels: Sequence[LabelDrift]) -> list[Alarm]:
     for each in sorted(labels, key=lambda one: one.label):
         shares = each.predicted
         if shares.alarm:
-            text = f"'{each.label}' on {shares.share:.1%} of documents, {shares.before:.1%} before"
+            text = f"'{each.label}' on {percent(shares.share)} of documents, {percent(shares.before)} before"
             found.append(Alarm(kind="label_share", label=each.label, sentence=text))
         if each.scores_alarm:
             text = (

@@ -2,12 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from postq.contracts.scoring import ScoreBatch
 from postq.learning.tiers import Tier
+
+if TYPE_CHECKING:
+    from postq.learning.risk import Gate
 
 NEAR = 1.0
 """Logits from a threshold below which a decision counts as uncertain: 0.5 against 0.73, or 0.05 and 0.125."""
@@ -17,6 +21,7 @@ EMPTY_WEIGHT = 0.75
 TIER_WEIGHTS = {Tier.MANUAL: 1.0, Tier.REVIEW: 0.6}
 UNREAD_WEIGHT = 0.5
 """Of a document of which nothing was read; a half-read one gets half of it."""
+RISK_WEIGHT = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +29,7 @@ class Reason:
     """One thing that speaks for a person's look."""
 
     kind: str
-    """`near_threshold`, `doubtful_label`, `no_label` or `not_all_read`."""
+    """`near_threshold`, `doubtful_label`, `no_label`, `not_all_read` or `not_safe`."""
     weight: float
     sentence: str
 
@@ -37,15 +42,25 @@ class Judge:
     thresholds: NDArray[np.float64]
     """(labels,)"""
     tiers: Sequence[Tier]
+    gate: "Gate | None" = None
+    """Where given, documents that it lets pass have no need."""
 
     def needs(self, batch: ScoreBatch) -> NDArray[np.float64]:
         """(docs,) the weights of each document's reasons together; 0 where there are none."""
         weight = self._near(batch.scores) + self._doubtful(batch.scores) + self._unread(batch)
-        return weight + EMPTY_WEIGHT * ~self._predicted(batch.scores).any(axis=1)
+        weight = weight + EMPTY_WEIGHT * ~self._predicted(batch.scores).any(axis=1)
+        if self.gate is None:
+            return np.asarray(weight)
+        stopped = self.margins(batch.scores).min(axis=1) <= self.gate.cut
+        return np.where(stopped, weight + RISK_WEIGHT, 0.0)
 
     def reasons(self, batch: ScoreBatch, at: int) -> tuple[Reason, ...]:
         """Why document `at` of the batch needs a person, weightiest first."""
         found = [*self._say_near(batch, at), *self._say_doubtful(batch, at), *self._say_rest(batch, at)]
+        if self.gate is not None:
+            cut, risk = self.gate.cut, self.gate.risk
+            text = f"all within {cut:.2g} logits of a threshold are looked at, for a risk of {risk:g}"
+            found.append(Reason(kind="not_safe", weight=RISK_WEIGHT, sentence=text))
         return tuple(sorted(found, key=lambda reason: -reason.weight))
 
     def _predicted(self, scores: NDArray[np.float32]) -> NDArray[np.bool_]:

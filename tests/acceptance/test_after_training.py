@@ -84,9 +84,13 @@ def test_tiers_and_the_review_queue_say_where_people_are_needed(trained: Trained
     user.runs("predictions", "review", "--job", trained.job, "--limit", 5, "--output", target)
     written = [json.loads(line) for line in target.read_text().splitlines()]
     assert [each["document"] for each in written] == [each["document"] for each in queue]
+    gated = user.runs("predictions", "review", "--job", trained.job, "--risk", 0.3, "--limit", 1000, "--json")
+    assert "At a risk of 0.3" in gated.err
+    assert all("not_safe" in {why["kind"] for why in each["reasons"]} for each in json.loads(gated.out))
     for words, code in (
         (("--job", 1), 3),
         (("--job", 999), 4),
+        (("--job", trained.job, "--risk", 0.0001), 3),
         (("--job", trained.job, "-o", "queue.doc"), 3),
     ):
         assert user.tries("predictions", "review", *words).code == code

@@ -221,7 +221,7 @@ def test_a_quiet_night_is_told_so_once_and_a_planted_shift_is_told_as_an_alarm(n
     [(kind, message)] = nights.told(shifted)
     assert kind == "drift.alarm"
     assert f"alarms against job {quiet}: " in message
-    assert "% of documents" in message
+    assert " % of documents" in message
     drift = (nights.world.job(shifted).result or {})["drift"]
     assert drift["against"] == f"job {quiet}"
     assert drift["alarms"] >= 3

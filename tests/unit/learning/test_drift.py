@@ -70,7 +70,7 @@ def test_documents_without_a_label_alarm_when_their_share_changes() -> None:
     few, many = night(1500, seed=4), night(1500, seed=5)
     found = compare_sketches(LABELS, replace(few, empty=400), replace(many, empty=90))
     assert kinds(found) == {("no_label", None)}
-    assert "26.7% of documents got no label, 6.0% before" in found.alarms[0].sentence
+    assert "26.7 % of documents got no label, 6.0 % before" in found.alarms[0].sentence
 
 
 def test_one_flipped_label_is_an_alarm_and_none_is_none() -> None:
