@@ -38,7 +38,7 @@ def next_unwatched(session: Session, *, now: datetime) -> int | None:
 def note_drift(session: Session, measured: Measured, *, now: datetime) -> bool:
     """Tell the job what was measured, once: an event, and two figures in its result for `postq status`.
 
-    False when another worker was first.
+    False when another worker was first, or the job was forgotten meanwhile.
     """
     alarms, name = measured.drift.alarms, measured.reference.name
     message = f"no drift against {name}"
@@ -65,8 +65,9 @@ def note_unknown(session: Session, job_id: int, why: str, *, now: datetime) -> b
 
 def _tell(session: Session, line: EventLine, figures: dict[str, object], *, now: datetime) -> bool:
     own = sa.select(table.c.result).where(table.c.id == line.job_id).with_for_update()
-    result = session.execute(own).scalar_one() or {}
-    if "drift" in result:
+    found = session.execute(own).one_or_none()
+    result = (found.result or {}) if found else {}
+    if found is None or "drift" in result:
         return False
     values = {"result": {**result, "drift": figures}}
     session.execute(sa.update(table).where(table.c.id == line.job_id).values(**values))

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from postq.learning.drift import Flips, Sketch, sketch
 from postq.learning.hooks import StopRequested, never_stop
-from postq.models.tables import prediction, prediction_label
+from postq.models.tables import job, prediction, prediction_label
 from postq.predictions.stored import stored_batches
 
 SHOWN_FLIPS = 20
@@ -45,8 +45,8 @@ def sketch_job(
 def find_flips(session: Session, job_id: int, *, should_stop: Callable[[], bool] = never_stop) -> Flips:
     """The job's documents whose content the same fingerprint has scored before, and those labelled otherwise.
 
-    Before means in an earlier job, or further up in this one. Scores that are equal to the byte need no
-    further look. Raises StopRequested.
+    Before means in an earlier job that was not forgotten, or further up in this one. Scores that are equal
+    to the byte need no further look. Raises StopRequested.
     """
     mine, theirs = prediction.alias(), prediction.alias()
     earlier = sa.or_(
@@ -57,6 +57,7 @@ def find_flips(session: Session, job_id: int, *, should_stop: Callable[[], bool]
         (theirs.c.fingerprint == mine.c.fingerprint)
         & (theirs.c.content_hash == mine.c.content_hash)
         & earlier
+        & theirs.c.job_id.in_(sa.select(job.c.id))
     )
     joined = sa.select(mine.c.row, theirs.c.job_id, theirs.c.row).join_from(mine, theirs, same)
     counted = sa.select(sa.func.count(sa.distinct(mine.c.row))).join_from(mine, theirs, same)
@@ -72,7 +73,7 @@ def find_flips(session: Session, job_id: int, *, should_stop: Callable[[], bool]
     return Flips(
         compared=int(compared or 0),
         flipped=len(flipped),
-        examples=tuple((row, job, other) for row, (job, other) in shown),
+        examples=tuple((row, *other) for row, other in shown),
     )
 
 
@@ -89,8 +90,8 @@ def _labels(session: Session, places: set[Place]) -> dict[Place, frozenset[str]]
     """The labels of each place that has any."""
     table = prediction_label.c
     found: dict[Place, set[str]] = {}
-    for job_id in sorted({job for job, _ in places}):
-        rows = [row for job, row in places if job == job_id]
+    for job_id in sorted({place[0] for place in places}):
+        rows = [row for owner, row in places if owner == job_id]
         query = sa.select(table.row, table.label).where(table.job_id == job_id, table.row.in_(rows))
         for row, label in session.execute(query):
             found.setdefault((job_id, row), set()).add(label)

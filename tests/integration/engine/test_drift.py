@@ -16,6 +16,7 @@ from postq.jobs import drift_watch
 from postq.jobs.commit import StoredCounts, commit
 from postq.jobs.drift import Measured, measure_drift
 from postq.jobs.leases import Lease, pending_rows
+from postq.jobs.prune import forget_job
 from postq.jobs.queries import events_of
 from postq.jobs.schedules import add_schedule, run_now
 from postq.learning.bundle import Bundle, fingerprint, write_bundle
@@ -278,6 +279,22 @@ def test_equal_scores_of_equal_content_are_no_flips_and_one_label_over_its_thres
         found = find_flips(session, again)
     assert (found.compared, found.flipped) == (120, 1)
     assert found.examples == ((7, first, 7),)
+
+
+def test_a_forgotten_job_is_not_looked_back_on_and_not_told_anything(nights: Nights) -> None:
+    world = nights.world
+    first = nights.add(120)
+    again = world.classify(world.job(first).corpus_id)
+    nights.score(moved=2.0)
+    late = measured(world, first)
+    with world.database.reading() as session:
+        assert find_flips(session, again).flipped > 0
+    with world.session() as session:
+        forget_job(session, first)
+    with world.database.reading() as session:
+        assert find_flips(session, again).compared == 0
+    with world.session() as session:
+        assert not drift_watch.note_drift(session, late, now=world.now)
 
 
 def test_what_cannot_be_compared_is_refused_in_words(nights: Nights) -> None:
