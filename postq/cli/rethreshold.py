@@ -14,6 +14,8 @@ from postq.errors import BadInput
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
     from sqlalchemy.orm import Session
 
     from postq.learning.bundle.bundle import Bundle
@@ -69,7 +71,9 @@ def rethreshold(
     say(f"Bundle {made['bundle']}, {made['name']}, has {method} thresholds.")
     if made["same_labels"]:
         note("The thresholds are the ones it had: it predicts exactly what its parent predicts.")
-    if made["job"] is not None:
+    if made["job_state"] in ("ready", "running"):
+        note(f"Job {made['job']} is at it already; follow it with: postq status {made['job']} --watch.")
+    elif made["job"] is not None:
         say(f"Job {made['job']} holds the labels of job {job} with these thresholds.")
 
 
@@ -77,7 +81,7 @@ def _made(
     invocation: Invocation, reference: str, *, method: Method, name: str | None, job: int | None
 ) -> dict[str, object]:
     from postq.db import database_now
-    from postq.jobs.relabelling import relabel_job
+    from postq.jobs.relabelling import begin_relabelling
     from postq.learning.bundle import open_bundle
     from postq.learning.rethresholding import rethreshold_bundle
     from postq.registry.bundles import resolve_bundle
@@ -97,22 +101,55 @@ def _made(
     ):
         now = database_now(session)
         row = keep_bundle(session, new, home=home, parents=[parent], now=now)
-        relabelled = None
+        relabelled, state = None, None
         if source is not None:
-            values = new.thresholds.values
-            relabelled = relabel_job(
-                session, source, bundle=row, thresholds=values, now=now, settings=invocation.settings
+            relabelled = begin_relabelling(
+                session, source, bundle=row, now=now, settings=invocation.settings
             ).job_id
-        return {
-            "bundle": row.id,
-            "name": row.name,
-            "digest": row.digest,
-            "fingerprint": row.fingerprint.hex(),
-            "parent": parent.id,
-            "method": method,
-            "same_labels": row.fingerprint == parent.fingerprint,
-            "job": relabelled,
-        }
+    if source is not None and relabelled is not None:
+        state = _relabel(invocation, relabelled, source=source, bundle=row, thresholds=new.thresholds.values)
+    return {
+        "bundle": row.id,
+        "name": row.name,
+        "digest": row.digest,
+        "fingerprint": row.fingerprint.hex(),
+        "parent": parent.id,
+        "method": method,
+        "same_labels": row.fingerprint == parent.fingerprint,
+        "job": relabelled,
+        "job_state": state,
+    }
+
+
+def _relabel(
+    invocation: Invocation,
+    job_id: int,
+    *,
+    source: "Job",
+    bundle: "BundleRow",
+    thresholds: "NDArray[np.float64]",
+) -> str:
+    """Label shard after shard; returns the state of the job then."""
+    from postq.db import database_now
+    from postq.jobs.relabelling import relabel_next
+    from postq.models import Job
+
+    assert source.id is not None
+    assert bundle.id is not None
+    more = True
+    while more:
+        with invocation.database.transaction() as session:
+            more = relabel_next(
+                session,
+                job_id,
+                source_id=source.id,
+                bundle_id=bundle.id,
+                thresholds=thresholds,
+                now=database_now(session),
+                settings=invocation.settings,
+            )
+    with invocation.database.reading() as session:
+        return session.get_one(Job, job_id).state.value
 
 
 def checked_name(name: str) -> str:

@@ -41,6 +41,8 @@ def commit(
     settings: Settings,
     store: Store,
     result: dict[str, Any] | None = None,
+    message: str = "committed",
+    whole: bool = True,
 ) -> bool:
     """Store a shard's result in the caller's transaction; False when the lease was lost and nothing is kept.
 
@@ -48,8 +50,9 @@ def commit(
     commit whose answer was lost may be repeated.
 
     The fence comes first, then `store`, then the counters; the last shard ends the job and starts those
-    that wait for it. Raises IntegrityError when a classification leaves a document unaccounted for; the
-    caller's transaction must then roll back and the attempt be failed.
+    that wait for it. Raises IntegrityError when a classification leaves a document unaccounted for (unless it
+    need not be `whole`: then it counts as skipped); the caller's transaction must then roll back and the
+    attempt be failed.
     """
     won = move_shards(
         session,
@@ -57,7 +60,7 @@ def commit(
         source=ShardState.LEASED,
         target=ShardState.DONE,
         now=now,
-        message="committed",
+        message=message,
         progress_at=now,
     )
     if not won:
@@ -66,7 +69,7 @@ def commit(
     stored = store(session, lease)
     end_attempt(session, lease, AttemptOutcome.COMMITTED, now=now)
     if lease.splittable:
-        count_documents(session, lease, stored)
+        count_documents(session, lease, stored, whole=whole)
     _note_result(session, lease, stored, result)
     settle(session, lease.job_id, now=now, settings=settings)
     return True
@@ -77,14 +80,14 @@ def _outcome(session: Session, lease: Lease) -> AttemptOutcome:
     return AttemptOutcome(session.execute(query).scalar_one())
 
 
-def count_documents(session: Session, lease: Lease, stored: StoredCounts) -> None:
+def count_documents(session: Session, lease: Lease, stored: StoredCounts, *, whole: bool = True) -> None:
     """Book the shard's documents: each is predicted, quarantined or skipped, and none is left over.
 
     The rows themselves are counted, not what `store` says. Raises IntegrityError when they disagree.
     """
     predicted = _rows_of(session, prediction, lease)
     quarantined = _rows_of(session, quarantine, lease)
-    left = pending_rows(session, lease)
+    left = pending_rows(session, lease) if whole else ()
     if left or (predicted, quarantined) != (stored.predicted, stored.quarantined):
         raise IntegrityError(
             f"Shard {lease.shard_id} stored {predicted} predictions and {quarantined} quarantined documents, "

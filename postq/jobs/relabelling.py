@@ -1,6 +1,6 @@
-"""Labels of a finished classification recomputed with other thresholds: a new job that is done at once."""
+"""Labels of a finished classification recomputed with other thresholds: a new job, done without a device."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -8,11 +8,14 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
+from postq.contracts.scoring import DocumentFailure
 from postq.contracts.specs import JobKind
 from postq.db import insert_if_absent
 from postq.errors import BadInput, Conflict, IntegrityError, NotFound
+from postq.jobs.commit import StoredCounts, commit
 from postq.jobs.events import EventLine, write_event
 from postq.jobs.finish import settle
+from postq.jobs.leases import Lease, lease_of
 from postq.jobs.states import JOB_SUCCEEDED, move_jobs, move_shards
 from postq.jobs.submit import Submitted
 from postq.models.attempt import AttemptOutcome
@@ -22,12 +25,13 @@ from postq.models.job import Job, JobState
 from postq.models.shard import ShardState
 from postq.models.tables import attempt, job, prediction, quarantine, shard
 from postq.predictions.stored import stored_batches
-from postq.predictions.write import write_predictions
+from postq.predictions.write import write_predictions, write_quarantine
 from postq.settings import Settings
 
 WORKER = "rethreshold"
 """Stands for the worker in attempts, since none took part."""
-_COPIED = ("corpus_id", "documents_total", "documents_predicted", "documents_quarantined", "priority")
+_REASON = "is labelled from stored scores"
+_COPIED = ("corpus_id", "documents_total", "priority")
 
 
 def require_finished_classification(session: Session, job_id: int) -> Job:
@@ -48,21 +52,14 @@ def require_finished_classification(session: Session, job_id: int) -> Job:
     return found
 
 
-def relabel_job(
-    session: Session,
-    source: Job,
-    *,
-    bundle: BundleRow,
-    thresholds: NDArray[np.float64],
-    now: datetime,
-    settings: Settings,
+def begin_relabelling(
+    session: Session, source: Job, *, bundle: BundleRow, now: datetime, settings: Settings
 ) -> Submitted:
-    """A new, finished classification with `source`'s scores cut by `bundle`'s (labels,) thresholds.
+    """A new classification of `source`'s documents by `bundle`, its shards leased to `relabel_next`.
 
-    It has the same shards, documents and quarantine as `source` and its own rows, all written in the
-    caller's transaction, so that it is there whole or not at all. The caller vouches that `bundle` is the
-    same model. Asking again returns the first such job. Raises Conflict when `source` has these very
-    thresholds, IntegrityError when stored rows and counts disagree.
+    The caller vouches that `bundle` is the same model. Should this process die half-way, the leases run out
+    and workers score what is left: the job is an ordinary one. Asking again returns the first such job.
+    Raises Conflict when `source` has these very thresholds, IntegrityError when its rows and counts disagree.
     """
     assert source.id is not None
     if source.fingerprint == bundle.fingerprint:
@@ -70,19 +67,49 @@ def relabel_job(
             f"Job {source.id} was labelled with these very thresholds.",
             hint="Choose another --method, or leave out --job.",
         )
+    _check(session, source)
     job_id = insert_if_absent(session, job, _row(session, source, bundle, now=now))
     if job_id is None:
         key = _key(source, bundle)
         known = session.scalars(sa.select(job.c.id).where(job.c.idempotency_key == key)).one()
         return Submitted(job_id=known, created=False)
-    line = EventLine(job_id=job_id, type="job.state", to_state=JobState.READY, message="relabelled at once")
+    line = EventLine(job_id=job_id, type="job.state", to_state=JobState.READY, message=_REASON)
     write_event(session, line, now=now)
-    attempts = _take_shards(session, source.id, job_id, bundle, now=now)
-    for (start, stop), attempt_id in attempts.items():
-        _copy(session, source, job_id, attempt_id, bundle, thresholds, rows=(start, stop))
-    _check(session, source, job_id)
-    _finish(session, source.id, job_id, now=now, settings=settings)
+    _take_shards(session, source.id, job_id, bundle, now=now, settings=settings)
+    settle(session, job_id, now=now, settings=settings)  # a source without shards
     return Submitted(job_id=job_id, created=True)
+
+
+def relabel_next(
+    session: Session,
+    job_id: int,
+    *,
+    source_id: int,
+    bundle_id: int,
+    thresholds: NDArray[np.float64],
+    now: datetime,
+    settings: Settings,
+) -> bool:
+    """Label one shard by (labels,) thresholds and prolong the leases of the rest; False when none is left.
+
+    Each in a transaction of its own, so that on SQLite others can write in between.
+    """
+    ours = (shard.c.job_id == job_id, shard.c.owner == WORKER, shard.c.state == ShardState.LEASED)
+    next_one = sa.select(shard.c.id).where(*ours).order_by(shard.c.start_row).limit(1)
+    shard_id = session.scalar(next_one.with_for_update(skip_locked=True))
+    if shard_id is None:
+        return False
+    until = now + timedelta(seconds=settings.lease_seconds)
+    session.execute(sa.update(shard).where(*ours).values(lease_until=until))
+    lease = lease_of(session, shard_id)
+    bundle = session.get_one(BundleRow, bundle_id)
+
+    def copy(session: Session, lease: Lease) -> StoredCounts:
+        return _copy(session, source_id, lease, bundle=bundle, thresholds=thresholds)
+
+    message = f"labels recomputed from the scores of job {source_id}"
+    commit(session, lease, now=now, settings=settings, store=copy, message=message, whole=False)
+    return True
 
 
 def _key(source: Job, bundle: BundleRow) -> str:
@@ -94,13 +121,12 @@ def _row(session: Session, source: Job, bundle: BundleRow, *, now: datetime) -> 
     return {
         "kind": JobKind.CLASSIFY,
         "state": JobState.READY,
-        "reason": "relabelled at once",
+        "reason": _REASON,
         "spec": {**source.spec, "bundle": str(bundle.id)},
         "name": f"{corpus.name} v{corpus.version} with {bundle.name}",
         "idempotency_key": _key(source, bundle),
         "bundle_id": bundle.id,
         "fingerprint": bundle.fingerprint,
-        "documents_skipped": source.documents_skipped,
         "result": {"relabelled_from": source.id},
         "created_at": now,
         **{name: getattr(source, name) for name in _COPIED},
@@ -108,25 +134,35 @@ def _row(session: Session, source: Job, bundle: BundleRow, *, now: datetime) -> 
 
 
 def _take_shards(
-    session: Session, source_id: int, job_id: int, bundle: BundleRow, *, now: datetime
-) -> dict[tuple[int, int], int]:
-    """Lay the source's done shards for the new job and lease them; their attempt by (start, stop) row.
+    session: Session, source_id: int, job_id: int, bundle: BundleRow, *, now: datetime, settings: Settings
+) -> None:
+    """Lay the source's done shards for the new job and lease them.
 
     No worker can claim one in between, since nothing of this is committed yet.
     """
-    counts = ("documents_predicted", "documents_quarantined", "documents_skipped")
-    copied = ("start_row", "stop_row", "priority", *counts)
     done = sa.select(
         sa.literal(job_id),
         sa.literal(bundle.digest),
         sa.literal(now, shard.c.ready_at.type),
         sa.literal(ShardState.READY, shard.c.state.type),
-        *(shard.c[name] for name in copied),
-        *(sa.literal(value) for value in ("any", 0, 0, 0, 0, 1, "", 0, 0, 0)),
+        *(shard.c[name] for name in ("start_row", "stop_row", "priority")),
+        *(sa.literal(value) for value in ("any", 0, 0, 0, 0, 1, "", 0, 0, 0, 0, 0, 0)),
     ).where(shard.c.job_id == source_id, shard.c.state == ShardState.DONE)
     zeros = ("device_kind", "memory_bytes", "token", "attempts", "crashes", "batch_divisor", "phase")
     more = ("progress_done", "progress_total", "checkpoint_step")
-    names = ["job_id", "sticky", "ready_at", "state", *copied, *zeros, *more]
+    counts = ("documents_predicted", "documents_quarantined", "documents_skipped")
+    names = [
+        "job_id",
+        "sticky",
+        "ready_at",
+        "state",
+        "start_row",
+        "stop_row",
+        "priority",
+        *zeros,
+        *more,
+        *counts,
+    ]
     session.execute(sa.insert(shard).from_select(names, done.order_by(shard.c.start_row)))
     move_shards(
         session,
@@ -137,47 +173,48 @@ def _take_shards(
         message=WORKER,
         token=1,
         owner=WORKER,
-        lease_until=now,
+        lease_until=now + timedelta(seconds=settings.lease_seconds),
     )
     move_jobs(
         session, job.c.id == job_id, source=JobState.READY, target=JobState.RUNNING, now=now, reason=WORKER
     )
-    return _open_attempts(session, job_id, now=now)
+    covered = sa.func.coalesce(sa.func.sum(shard.c.stop_row - shard.c.start_row), 0)
+    within = sa.select(covered).where(shard.c.job_id == job_id).scalar_subquery()
+    skipped = {"documents_skipped": job.c.documents_total - within}
+    session.execute(sa.update(job).where(job.c.id == job_id).values(skipped))
+    _open_attempts(session, job_id, now=now)
 
 
-def _open_attempts(session: Session, job_id: int, *, now: datetime) -> dict[tuple[int, int], int]:
-    query = sa.select(shard.c.id, shard.c.start_row, shard.c.stop_row).where(shard.c.job_id == job_id)
-    shards = session.execute(query.order_by(shard.c.start_row)).all()
-    common = {"job_id": job_id, "token": 1, "worker_id": WORKER, "device": "none"}
-    ended = {"outcome": AttemptOutcome.COMMITTED, "started_at": now, "ended_at": now}
-    if shards:
-        session.execute(sa.insert(attempt), [{"shard_id": one.id, **common, **ended} for one in shards])
-    found = session.execute(
-        sa.select(attempt.c.shard_id, attempt.c.id).where(attempt.c.job_id == job_id)
-    ).all()
-    by_shard: dict[int, int] = dict(found)
-    return {(one.start_row, one.stop_row): by_shard[one.id] for one in shards}
+def _open_attempts(session: Session, job_id: int, *, now: datetime) -> None:
+    columns = sa.select(
+        shard.c.id,
+        shard.c.job_id,
+        shard.c.token,
+        sa.literal(WORKER),
+        sa.literal("none"),
+        sa.literal(AttemptOutcome.RUNNING, attempt.c.outcome.type),
+        sa.literal(now, attempt.c.started_at.type),
+    ).where(shard.c.job_id == job_id)
+    names = ["shard_id", "job_id", "token", "worker_id", "device", "outcome", "started_at"]
+    session.execute(sa.insert(attempt).from_select(names, columns))
 
 
 def _copy(
     session: Session,
-    source: Job,
-    job_id: int,
-    attempt_id: int,
+    source_id: int,
+    lease: Lease,
+    *,
     bundle: BundleRow,
     thresholds: NDArray[np.float64],
-    *,
-    rows: tuple[int, int],
-) -> None:
+) -> StoredCounts:
     """One shard's predictions, cut anew, and its quarantined documents as they are."""
-    assert source.id is not None
     assert bundle.id is not None
-    start, stop = rows
-    for batch in stored_batches(session, source.id, start_row=start, stop_row=stop):
-        write_predictions(
+    written = 0
+    for batch in stored_batches(session, source_id, start_row=lease.start_row, stop_row=lease.stop_row):
+        written += write_predictions(
             session,
-            job_id=job_id,
-            attempt_id=attempt_id,
+            job_id=lease.job_id,
+            attempt_id=lease.attempt_id,
             bundle_id=bundle.id,
             fingerprint=bundle.fingerprint,
             labels=bundle.labels,
@@ -185,35 +222,28 @@ def _copy(
             batches=[batch.scored],
             document_hashes=batch.content_hashes,
         )
-    set_apart = sa.select(
-        sa.literal(job_id), quarantine.c.row, sa.literal(attempt_id), quarantine.c.error
-    ).where(quarantine.c.job_id == source.id, quarantine.c.row >= start, quarantine.c.row < stop)
-    session.execute(sa.insert(quarantine).from_select(["job_id", "row", "attempt_id", "error"], set_apart))
+    apart = sa.select(quarantine.c.row, quarantine.c.error).where(
+        quarantine.c.job_id == source_id,
+        quarantine.c.row >= lease.start_row,
+        quarantine.c.row < lease.stop_row,
+    )
+    failures = [DocumentFailure(row=row, error=error) for row, error in session.execute(apart)]
+    quarantined = write_quarantine(
+        session, job_id=lease.job_id, attempt_id=lease.attempt_id, failures=failures
+    )
+    return StoredCounts(predicted=written, quarantined=quarantined)
 
 
-def _check(session: Session, source: Job, job_id: int) -> None:
-    """Nothing of the source was lost or doubled."""
+def _check(session: Session, source: Job) -> None:
+    """Nothing of the source is lost or doubled."""
     counted = (source.documents_predicted, source.documents_quarantined)
-    written = tuple(
-        session.execute(sa.select(sa.func.count()).where(table.c.job_id == job_id)).scalar_one()
+    stored = tuple(
+        session.execute(sa.select(sa.func.count()).where(table.c.job_id == source.id)).scalar_one()
         for table in (prediction, quarantine)
     )
-    if written != counted:
+    if stored != counted:
         raise IntegrityError(
             f"Job {source.id} counts {counted[0]} predictions and {counted[1]} quarantined documents, but "
-            f"{written[0]} and {written[1]} are stored.",
+            f"{stored[0]} and {stored[1]} are stored.",
             hint="Nothing was written; classify the corpus with the new bundle instead.",
         )
-
-
-def _finish(session: Session, source_id: int, job_id: int, *, now: datetime, settings: Settings) -> None:
-    move_shards(
-        session,
-        shard.c.job_id == job_id,
-        source=ShardState.LEASED,
-        target=ShardState.DONE,
-        now=now,
-        message=f"labels recomputed from the scores of job {source_id}",
-        progress_at=now,
-    )
-    settle(session, job_id, now=now, settings=settings)

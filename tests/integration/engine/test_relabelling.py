@@ -1,11 +1,11 @@
-"""Labels recomputed from stored scores: a finished job of its own, whole or not at all."""
+"""Labels recomputed from stored scores: a job done shard by shard, finished by workers if need be."""
 
 import numpy as np
 import pytest
 import sqlalchemy as sa
 
 from postq.errors import BadInput, Conflict, IntegrityError, NotFound
-from postq.jobs.relabelling import relabel_job, require_finished_classification
+from postq.jobs.relabelling import begin_relabelling, relabel_next, require_finished_classification
 from postq.jobs.submit import Submitted
 from postq.models import BundleRow
 from postq.models.job import Job, JobState
@@ -16,16 +16,36 @@ from tests.integration.engine.world import LABELS, World
 HIGH = np.array([0.6, 0.6, 0.6])
 
 
-def relabelled(world: World, source: int, bundle: int) -> Submitted:
+def begun(world: World, source: int, bundle: int) -> Submitted:
     with world.session() as session:
-        return relabel_job(
+        return begin_relabelling(
             session,
             require_finished_classification(session, source),
             bundle=session.get_one(BundleRow, bundle),
+            now=world.now,
+            settings=world.settings,
+        )
+
+
+def one_more(world: World, job_id: int, source: int, bundle: int) -> bool:
+    with world.session() as session:
+        return relabel_next(
+            session,
+            job_id,
+            source_id=source,
+            bundle_id=bundle,
             thresholds=HIGH,
             now=world.now,
             settings=world.settings,
         )
+
+
+def relabelled(world: World, source: int, bundle: int) -> Submitted:
+    made = begun(world, source, bundle)
+    while one_more(world, made.job_id, source, bundle):
+        world.later(40)  # more than half a lease: those of the other shards must be prolonged
+        world.maintain()
+    return made
 
 
 def classified(world: World, documents: int = 10) -> tuple[int, int]:
@@ -74,6 +94,34 @@ def test_asking_twice_makes_one_job(world: World) -> None:
     first, second = relabelled(world, source, new), relabelled(world, source, new)
     assert (first.created, second.created) == (True, False)
     assert first.job_id == second.job_id
+    world.verify_all()
+
+
+def test_what_a_killed_relabelling_left_is_done_by_workers_or_by_asking_again(world: World) -> None:
+    _, source = classified(world)
+    new = world.add_bundle("stricter", weights="w1 stricter")
+    first = begun(world, source, new)
+    assert one_more(world, first.job_id, source, new)
+    assert world.state(first.job_id) is JobState.RUNNING
+    assert world.claim() is None, "a shard was claimed while its relabelling may be going on"
+    # When nobody goes on until the leases have run out
+    world.later(61)
+    world.maintain()
+    assert not one_more(world, first.job_id, source, new)
+    world.work_off()
+    # Then workers have scored the rest, the document that was set apart among them
+    assert world.state(first.job_id) is JobState.SUCCEEDED
+    assert relabelled(world, source, new).job_id == first.job_id
+    world.verify_all()
+
+
+def test_asking_again_goes_on_where_a_killed_relabelling_stood(world: World) -> None:
+    _, source = classified(world)
+    new = world.add_bundle("stricter", weights="w1 stricter")
+    first = begun(world, source, new)
+    assert one_more(world, first.job_id, source, new)
+    assert relabelled(world, source, new) == Submitted(job_id=first.job_id, created=False)
+    assert world.state(first.job_id) is JobState.SUCCEEDED_WITH_QUARANTINE
     world.verify_all()
 
 
