@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import LongformerConfig, LongformerForSequenceClassification
 from transformers.utils import logging
 
-from postq.learning.longformer.products import packed_product, packing_works
+from postq.learning.longformer.products import pack_pieces, packed_product, packing_works
 
 HIDDEN, INNER, HEADS, WINDOW, LONGEST = 768, 3_072, 12, 512, 4_096
 TOKENS_PER_WORD = 4_096 / 3_000
@@ -111,7 +111,7 @@ def matmul_peak(*, size: int = 2_048, dtype: torch.dtype = torch.float32, device
     product = torch.empty_like(left)
     works: list[Callable[[], object]] = [lambda: torch.mm(left, right, out=product)]
     if device == "cpu" and dtype == torch.float32 and packing_works():
-        works.append(partial(packed_product(right.T, None, summands=size), left))
+        works.append(partial(packed_product(pack_pieces(right.T, summands=size), None), left))
     seconds = min(timed(work, device=device) for work in works for _ in range(5))
     return 2 * size**3 / seconds
 

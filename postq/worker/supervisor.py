@@ -94,6 +94,7 @@ class Supervisor:
 
     def _commit(self, lease: Lease, ending: Finished) -> None:
         reach(CrashPoint.BEFORE_COMMIT)
+        began = time.monotonic()
         try:
             won = self._insist(lambda session: self._store(session, lease, ending.result))
         except Exception as exc:
@@ -102,6 +103,8 @@ class Supervisor:
             return
         reach(CrashPoint.AFTER_COMMIT)
         if won:
+            seconds = round(time.monotonic() - began, 3)
+            _log.info("The result is stored.", job=lease.job_id, shard=lease.shard_id, seconds=seconds)
             self._nudge_others()
             if lease.kind is JobKind.TRAIN:
                 self._folders.drop_checkpoints(lease)

@@ -39,6 +39,8 @@ class EncodedChunk:
     """(texts, 5): pieces, tokens_total, tokens_seen, estimated, readable; all zero for a failure."""
     failures: dict[int, str]
     """Reasons by position in the chunk."""
+    cpu_seconds: float = 0.0
+    """What the process that made it computed for it."""
 
 
 def to_chunk(encoded: Sequence[Encoded]) -> EncodedChunk:

@@ -44,6 +44,12 @@ def runnable_form(model: nn.Module) -> nn.Module:
     return model
 
 
+def scoring_form(model: nn.Module) -> nn.Module:
+    """The `runnable_form` in eval mode of a model whose weights will not change any more."""
+    form = runnable_form(model).eval()
+    return form.keep_packed() if isinstance(form, FastLongformer) else form
+
+
 def forward_logits(model: nn.Module, batch: Batch) -> Tensor:
     """Logits (pieces, labels) in float32 of a `runnable_form`; bf16 autocast where the device has it."""
     if isinstance(model, FastLongformer | PackedLabelAttention):

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+import structlog
 
 from postq.contracts.device import Device
 from postq.contracts.document import Document
@@ -11,9 +13,10 @@ from postq.contracts.scoring import DocumentFailure, ScoreBatch
 from postq.errors import TokeniserLost
 from postq.learning.bundle.bundle import Bundle
 from postq.learning.encoder.backbones import load_classifier
+from postq.learning.encoder.clocks import ScoringClocks
 from postq.learning.encoder.compute import torch_device
 from postq.learning.encoder.encoding import Encoded, encode_each
-from postq.learning.encoder.forward import runnable_form
+from postq.learning.encoder.forward import scoring_form
 from postq.learning.encoder.inference import Logits, document_logits, token_budget
 from postq.learning.encoder.prefetch import prefetched
 from postq.learning.encoder.scoring_space import read_settings
@@ -30,6 +33,8 @@ POOL_DOCUMENTS = 64
 """A window of fewer is tokenised in this process: starting others would take longer."""
 
 OnFailure = Callable[[DocumentFailure], None]
+
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +54,7 @@ class EncoderScorer:
         self._settings = read_settings(bundle.path)
         backbone = load_classifier(bundle.path, labels=bundle.labels, head=self._settings.head)
         self._labels = bundle.labels
-        self._runs = runnable_form(backbone.model.to(target)).eval()
+        self._runs = scoring_form(backbone.model.to(target))
         self._budget = token_budget(device, asked=max_tokens_per_batch, divisor=batch_divisor)
         self._processes = wanted_processes(device)
         self._pool: TokeniserPool | None = None
@@ -89,7 +94,9 @@ class EncoderScorer:
             if should_stop():
                 raise StopRequested
 
-        for window in prefetched(_windows(documents), self._tokenise, ahead=AHEAD):
+        clocks = ScoringClocks()
+        windows = prefetched(_windows(documents), partial(self._tokenise, clocks), ahead=AHEAD)
+        for window in clocks.waited_for(windows):
             for failure in window.failures:
                 on_failure(failure)
             batches = document_logits(
@@ -99,12 +106,18 @@ class EncoderScorer:
                 pooling=self._settings.pooling,
                 before_batch=look_up,
             )
-            for indices, logits in batches:
+            for indices, logits in clocks.computed(batches):
                 yield from self._batch(window, indices, logits, on_failure=on_failure)
+            clocks.count(text.length for text in window.texts)
+        _log.info("The documents were scored.", **clocks.facts())
 
-    def _tokenise(self, documents: Sequence[Document]) -> _Window:
+    def _tokenise(self, clocks: ScoringClocks, documents: Sequence[Document]) -> _Window:
+        with clocks.tokenising():
+            encoded = self._encoded(documents)
+        if self._pool is not None:
+            clocks.tokenising_cpu += self._pool.take_cpu_seconds()
         rows, texts, failures = [], [], []
-        for document, text in zip(documents, self._encoded(documents), strict=True):
+        for document, text in zip(documents, encoded, strict=True):
             if isinstance(text, str):
                 failures.append(DocumentFailure(row=document.row, error=text))
             elif not text.readable:

@@ -6,10 +6,12 @@ enough (the tokenizer needs some 3 µs a token, a base-size Longformer over 300)
 
 import multiprocessing
 import os
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from typing import Any
 
 from postq.contracts.device import Device
@@ -63,6 +65,7 @@ class TokeniserPool:
             initargs=tokeniser.parts,
         )
         self._ahead = processes * CHUNKS_AHEAD
+        self._cpu_seconds = 0.0
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
         """Tokens of every text, in order, or the reason there are none.
@@ -70,13 +73,20 @@ class TokeniserPool:
         Raises TokeniserLost when a process died.
         """
         try:
-            return [text for chunk in self._encoded(texts) for text in from_chunk(chunk)]
+            chunks = [*self._encoded(texts)]
         except BrokenProcessPool as exc:
             self.close()
             raise TokeniserLost(
                 "A process that tokenises ahead of the device died.",
                 hint="See the runner's log; POSTQ_TOKENISER_PROCESSES=0 tokenises in the runner itself.",
             ) from exc
+        self._cpu_seconds += sum(chunk.cpu_seconds for chunk in chunks)
+        return [text for chunk in chunks for text in from_chunk(chunk)]
+
+    def take_cpu_seconds(self) -> float:
+        """What the processes computed since the last time this was asked."""
+        taken, self._cpu_seconds = self._cpu_seconds, 0.0
+        return taken
 
     def close(self) -> None:
         """End the processes; what is still queued is dropped."""
@@ -119,4 +129,6 @@ def _start(tokenizer: Any, max_tokens: int, piece_tokens: int, long_text: Any) -
 
 def _encode(texts: list[str]) -> EncodedChunk:
     assert _tokeniser is not None
-    return to_chunk(encode_each(_tokeniser, texts))
+    before = time.process_time()
+    chunk = to_chunk(encode_each(_tokeniser, texts))
+    return replace(chunk, cpu_seconds=time.process_time() - before)

@@ -1,6 +1,7 @@
 """One encoder layer over a packed stream, computing what the stock layer would on each document alone."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from postq.learning.longformer.feed_forward import (
 )
 from postq.learning.longformer.global_rows import global_rows
 from postq.learning.longformer.packing import PackedBatch
-from postq.learning.longformer.products import product
+from postq.learning.longformer.products import PackedWeights, product
 from postq.learning.longformer.projections import FusedProjection, project_in_chunks
 from postq.learning.longformer.trained_products import trained_product
 from postq.learning.longformer.zero_gradients import with_zero_gradients
@@ -34,10 +35,17 @@ class PackedLayer:
         self._fused = FusedProjection(self._inner.query, self._inner.key, self._inner.value)
         self._activation = layer.intermediate.intermediate_act_fn
         self._exact_gelu = is_exact_gelu(self._activation)
+        self._kept: PackedWeights | None = None
+
+    def keep_packed(self) -> None:
+        """Keep packed weights from one inference to the next."""
+        self._kept = self._kept or PackedWeights()
 
     def forget(self) -> None:
         """Drop cached copies of weights."""
         self._fused.forget()
+        if self._kept is not None:
+            self._kept.forget()
 
     def train(self, states: Tensor, batch: PackedBatch) -> Tensor:
         """(tokens, hidden) → (tokens, hidden) with gradients; drops out where the stock layer would."""
@@ -83,7 +91,7 @@ class PackedLayer:
         if torch.is_grad_enabled():
             parts = [trained_product(layer, states) for layer in layers]
         else:
-            parts = project_in_chunks(states, layers, batch)
+            parts = project_in_chunks(states, layers, batch, kept=self._kept)
         query, key, value = (part.view(part.shape[0], self.heads, -1) for part in parts)
         return query, key, value
 
@@ -103,8 +111,9 @@ class PackedLayer:
     def _finisher(self, rows: int) -> Callable[[Tensor, Tensor], Tensor]:
         """What follows the attention, (rows, hidden) answers and states to states, without gradients."""
         joined, wide = self.stock.attention.output, self.stock.output
-        join, down = product(joined.dense, rows=rows), product(wide.dense, rows=rows)
-        up = product(self.stock.intermediate.dense, rows=rows, then_gelu=self._exact_gelu)
+        apply = partial(product, rows=rows, kept=self._kept)
+        join, down = apply(joined.dense), apply(wide.dense)
+        up = apply(self.stock.intermediate.dense, then_gelu=self._exact_gelu)
         activate = nn.Identity() if self._exact_gelu else self._activation
 
         def finish(answered: Tensor, states: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ It adds up long sums in one run where MKL takes runs of about 192, so its roundi
 768 summands and 2.2 times at 3,072, and a sharp softmax multiplies it. So each product is cut into pieces of
 at most 192 summands that are summed apart: the error of MKL, or less, for a tenth of the gain.
 The weights are packed anew for each layer and forward: cheap against a thousand tokens, and nothing can go
-stale.
+stale. Where weights do not change, in bulk scoring, they are kept (`PackedWeights`).
 
 The choice is by processor and size, never by timing: the same machine always rounds the same way.
 """
@@ -24,7 +24,9 @@ from torch.nn.functional import linear
 from postq.errors import SettingsInvalid
 
 LEAST_ROWS = 512
-"""Fewer rows do not repay packing the weights."""
+"""Fewer rows do not repay packing the weights each time."""
+LEAST_ROWS_KEPT = 16
+"""The same where packed weights are kept."""
 MOST_SUMMANDS = 192
 """Summands in one piece of a product: as many as MKL adds up in one run, to judge by its rounding error."""
 PIECE_MULTIPLE = 16
@@ -32,22 +34,53 @@ PIECE_MULTIPLE = 16
 PACKED_ROWS = 256
 """Rows multiplied at once: the four times wider activations of so many stay in the cache between pieces."""
 Product = Callable[[Tensor], Tensor]
+Pieces = list[tuple[slice, Tensor]]
+"""(columns, packed weight) of each piece."""
 
 
-def product(layer: nn.Linear, *, rows: int, then_gelu: bool = False) -> Product:
+class PackedWeights:
+    """Packed weights kept from one forward to the next, for scoring: as much memory as the layers again.
+
+    They are packed anew when a weight was changed in place (`_version`) or its storage replaced.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[int, tuple[tuple[int, int], Pieces]] = {}
+
+    def pieces(self, weight: Tensor) -> Pieces:
+        """The packed pieces of a (out, in) weight."""
+        seen = (weight.data_ptr(), weight._version)
+        known = self._kept.get(id(weight))
+        if known is None or known[0] != seen:
+            known = self._kept[id(weight)] = (seen, pack_pieces(weight.detach()))
+        return known[1]
+
+    def forget(self) -> None:
+        """Drop them all."""
+        self._kept.clear()
+
+
+def product(
+    layer: nn.Linear, *, rows: int, then_gelu: bool = False, kept: PackedWeights | None = None
+) -> Product:
     """How to apply `layer`, and the erf GELU after it if asked, to `rows` rows. Inference only."""
-    if not packs(layer.weight, rows=rows):
+    if not packs(layer.weight, rows=rows, kept=kept is not None):
         return (lambda states: _gelu_in_place(layer(states))) if then_gelu else layer
-    apply = packed_product(layer.weight.detach(), layer.bias)
+    pieces = pack_pieces(layer.weight.detach()) if kept is None else kept.pieces(layer.weight)
+    apply = packed_product(pieces, layer.bias)
     return (lambda states: _gelu_in_place(apply(states))) if then_gelu else apply
 
 
-def packed_product(weight: Tensor, bias: Tensor | None, *, summands: int = MOST_SUMMANDS) -> Product:
-    """How to apply a (out, in) weight and a bias, in pieces of at most `summands`. No gradients."""
-    pieces = [
+def pack_pieces(weight: Tensor, *, summands: int = MOST_SUMMANDS) -> Pieces:
+    """A (out, in) weight packed in pieces of at most `summands`."""
+    return [
         (columns, torch.ops.mkldnn._reorder_linear_weight(weight[:, columns].contiguous(), PACKED_ROWS))
         for columns in piece_columns(weight.shape[1], summands)
     ]
+
+
+def packed_product(pieces: Pieces, bias: Tensor | None) -> Product:
+    """How to apply a packed weight and a bias. No gradients."""
 
     def apply(states: Tensor) -> Tensor:
         (columns, part), *more = pieces
@@ -78,11 +111,11 @@ def _gelu_in_place(states: Tensor) -> Tensor:
     return applied
 
 
-def packs(weight: Tensor, *, rows: int) -> bool:
+def packs(weight: Tensor, *, rows: int, kept: bool = False) -> bool:
     """True when a layer of this weight is to run through oneDNN on a stream of this size."""
-    return (
-        rows >= LEAST_ROWS and not torch.is_autocast_enabled("cpu") and packed_on(weight.device, weight.dtype)
-    )
+    enough = rows >= (LEAST_ROWS_KEPT if kept else LEAST_ROWS)
+    plain = torch.is_autocast_enabled("cpu")
+    return enough and not plain and packed_on(weight.device, weight.dtype)
 
 
 def packed_on(device: torch.device, dtype: torch.dtype) -> bool:
@@ -126,7 +159,7 @@ def packing_works() -> bool:
     states, weight, bias = (torch.randn(*size, generator=own) for size in ((40, 16), (24, 16), (24,)))
     try:
         found = [
-            packed_product(weight, bias)(states),
+            packed_product(pack_pieces(weight), bias)(states),
             unpacked_product(states, weight.T.contiguous().T, bias),
         ]
     except (AttributeError, RuntimeError, TypeError):

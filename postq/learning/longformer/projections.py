@@ -8,7 +8,7 @@ from torch.nn.functional import linear
 
 from postq.learning.longformer.feed_forward import chunk_rows
 from postq.learning.longformer.packing import PackedBatch
-from postq.learning.longformer.products import product
+from postq.learning.longformer.products import PackedWeights, product
 
 
 class FusedProjection:
@@ -44,13 +44,15 @@ class FusedProjection:
         return weight, torch.cat([layer.bias for layer in self._layers])
 
 
-def project_in_chunks(states: Tensor, layers: Sequence[nn.Linear], batch: PackedBatch) -> list[Tensor]:
+def project_in_chunks(
+    states: Tensor, layers: Sequence[nn.Linear], batch: PackedBatch, *, kept: PackedWeights | None
+) -> list[Tensor]:
     """(tokens, width) of each layer, chunk by chunk, while a chunk is in the cache. Inference only.
 
     Written over the answers of the previous encoder layer: fresh memory costs a page fault every 4 KB.
     """
     count, step = states.shape[0], chunk_rows(states.device.type)
-    applied = [product(layer, rows=count) for layer in layers]
+    applied = [product(layer, rows=count, kept=kept) for layer in layers]
     parts: list[Tensor] | None = batch.plans.get("projected")
     for start in range(0, count, step):
         rows = slice(start, start + step)

@@ -6,7 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from postq.learning.longformer.products import PACKED_ROWS, packed_product, packs, unpacked_product
+from postq.learning.longformer.products import (
+    PACKED_ROWS,
+    pack_pieces,
+    packed_product,
+    packs,
+    unpacked_product,
+)
 
 GRADIENT_SUMMANDS = 1_024
 """Summands in one run of a gradient: nothing amplifies its rounding, which stays near 4e-7 of its size."""
@@ -26,7 +32,7 @@ def trained_product(layer: nn.Linear, states: Tensor) -> Tensor:
 def multiplier(weight: Tensor, bias: Tensor, *, packed: bool) -> Multiply:
     """Rows times a (out, in) weight plus a bias, rounded as in inference."""
     if packed:
-        apply = packed_product(weight, bias)
+        apply = packed_product(pack_pieces(weight), bias)
         return lambda rows, out: _in_chunks(apply, rows, out)
     return lambda rows, out: torch.addmm(bias, rows, weight.T, out=out)
 
@@ -34,7 +40,7 @@ def multiplier(weight: Tensor, bias: Tensor, *, packed: bool) -> Multiply:
 def gradient_multiplier(weight: Tensor, *, packed: bool) -> Multiply:
     """The gradient that reaches the rows: (rows, out) times a (out, in) weight."""
     if packed:
-        apply = packed_product(weight.T, None, summands=GRADIENT_SUMMANDS)
+        apply = packed_product(pack_pieces(weight.T, summands=GRADIENT_SUMMANDS), None)
         return lambda rows, out: _in_chunks(apply, rows, out)
     return lambda rows, out: torch.mm(rows, weight, out=out)
 

@@ -1,12 +1,19 @@
-"""A process that holds tokenising processes until it is killed: `python -m … BACKBONE`."""
+"""Tokenising processes as tests see them; `python -m … BACKBONE` holds one until it is killed."""
 
 import sys
 import threading
 
+import psutil
 from transformers import AutoTokenizer
 
 from postq.learning.encoder.tokeniser_pool import TokeniserPool
 from postq.learning.encoder.tokens import TextTokeniser
+
+
+def helpers() -> set[psutil.Process]:
+    """This process' children that compute, without the one that tracks their semaphores."""
+    children = psutil.Process().children()
+    return {child for child in children if any("spawn_main" in word for word in child.cmdline())}
 
 
 def main() -> None:

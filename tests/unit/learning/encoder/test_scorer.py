@@ -8,7 +8,6 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
-import psutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -24,6 +23,7 @@ from postq.learning.encoder.trained import TrainedEncoder
 from postq.learning.encoder.training import train_encoder
 from postq.learning.hooks import Hooks, StopRequested
 from tests.unit.learning.encoder.material import CPU, LABELS, document, opinions, training_data
+from tests.unit.learning.encoder.pool_holder import helpers
 
 DOCUMENTS = opinions(60, start=500, longest=200)
 
@@ -206,14 +206,14 @@ def test_tokenising_processes_change_no_score_and_their_death_ends_the_attempt(
 ) -> None:
     monkeypatch.setenv("POSTQ_TOKENISER_PROCESSES", "1")
     monkeypatch.setattr(scorer, "POOL_DOCUMENTS", 2)
-    loaded, before = load(folder), set(psutil.Process().children())
+    loaded, before = load(folder), helpers()
     found, failures, _ = run(loaded, [*DOCUMENTS, document(1, "\ud800 court")])
     assert list(failures) == [1]
     scores = np.concatenate([found[each.row].scores for each in DOCUMENTS])
     np.testing.assert_allclose(scores, trained.score(DOCUMENTS), atol=1e-5)
-    helpers = set(psutil.Process().children()) - before
-    assert helpers
-    for helper in helpers:
+    begun = helpers() - before
+    assert begun
+    for helper in begun:
         helper.kill()
     with pytest.raises(TokeniserLost):
         run(loaded, DOCUMENTS)

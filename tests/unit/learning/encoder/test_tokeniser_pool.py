@@ -20,6 +20,7 @@ from postq.learning.encoder.encoding import encode_each, from_chunk, to_chunk
 from postq.learning.encoder.tokeniser_pool import TokeniserPool, chunks_of, wanted_processes
 from postq.learning.encoder.tokens import TextTokeniser
 from tests.unit.learning.encoder.material import CPU, opinions
+from tests.unit.learning.encoder.pool_holder import helpers
 from tests.waiting import wait_until
 
 GPU = Device(kind="cuda")
@@ -70,10 +71,10 @@ def test_processes_give_the_same_tokens_and_failures_in_the_same_order(
 
 
 def test_a_process_that_dies_is_an_error_and_not_a_hang(tokeniser: TextTokeniser) -> None:
-    before = set(psutil.Process().children())
+    before = helpers()
     doomed = TokeniserPool(tokeniser, processes=1)
     doomed.encode(TEXTS[:1])
-    for child in set(psutil.Process().children()) - before:
+    for child in helpers() - before:
         os.kill(child.pid, signal.SIGKILL)
     with pytest.raises(TokeniserLost, match="died"):
         doomed.encode(TEXTS)
@@ -86,13 +87,13 @@ def test_processes_do_not_outlive_a_runner_that_is_killed(tiny_backbone: Path) -
     assert holder.stdout is not None
     try:
         assert holder.stdout.readline() == "ready\n"
-        helpers = psutil.Process(holder.pid).children(recursive=True)
-        assert helpers
+        held = psutil.Process(holder.pid).children(recursive=True)
+        assert held
     finally:
         holder.kill()
         holder.wait()
         holder.stdout.close()
-    wait_until(lambda: not any(map(_alive, helpers)))
+    wait_until(lambda: not any(map(_alive, held)))
 
 
 def _alive(process: psutil.Process) -> bool:

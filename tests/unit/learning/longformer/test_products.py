@@ -104,6 +104,29 @@ def test_packed_weights_follow_the_parameters(packed):
         torch.testing.assert_close(found, model(doc[None]).logits, atol=1e-5, rtol=0.0)
 
 
+@needs_packing
+def test_kept_weights_serve_short_documents_and_follow_changes_in_place(monkeypatch):
+    monkeypatch.setenv("POSTQ_PRODUCTS", "packed")
+    model, doc = classifier(), documents([60])[0]
+    fast, packings = accelerate(model).keep_packed(), []
+    packing = torch.ops.mkldnn._reorder_linear_weight
+    noted = lambda *given: packings.append(1) or packing(*given)  # noqa: E731
+    monkeypatch.setattr(torch.ops.mkldnn, "_reorder_linear_weight", noted)
+    with torch.no_grad():
+        fast.forward_packed(doc, [0, 60])
+        first = len(packings)
+        fast.forward_packed(doc, [0, 60])
+        assert 0 < first == len(packings)
+        for weight in model.parameters():
+            weight.mul_(1.1)
+        found = fast.forward_packed(doc, [0, 60])
+        torch.testing.assert_close(found, model(doc[None]).logits, atol=1e-5, rtol=0.0)
+        assert len(packings) == 2 * first
+        fast.forget()
+        fast.forward_packed(doc, [0, 60])
+        assert len(packings) == 3 * first
+
+
 @pytest.mark.parametrize(
     ("layer", "rows"),
     [
