@@ -161,15 +161,23 @@ def _shard_facts(
             sa.func.count(),
             sa.func.sum(claimable),
             sa.func.min(shard.c.not_before, type_=shard.c.not_before.type),
+            sa.func.min(
+                sa.case((claimable == 1, sa.func.coalesce(shard.c.not_before, shard.c.ready_at))),
+                type_=shard.c.ready_at.type,
+            ),
             sa.func.sum(shard.c.progress_done),
         )
         .where(shard.c.job_id.in_(job_ids))
         .group_by(shard.c.job_id, shard.c.state)
     )
     facts: dict[int, dict[ShardState, ShardFacts]] = defaultdict(dict)
-    for job_id, state, count, ready, next_at, done in session.execute(query):
+    for job_id, state, count, ready, next_at, since, done in session.execute(query):
         facts[job_id][state] = ShardFacts(
-            count=count, claimable=int(ready or 0), next_at=next_at, progress_done=int(done or 0)
+            count=count,
+            claimable=int(ready or 0),
+            next_at=next_at,
+            claimable_since=since,
+            progress_done=int(done or 0),
         )
     return facts
 

@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from postq.jobs.states import JOB_TERMINAL
 from postq.models.job import Job, JobState
 from postq.models.shard import ShardState
 from postq.models.worker import Worker
+
+SOON = timedelta(seconds=60)
+"""An idle worker claims what fits it within a few seconds; after this long something is amiss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +22,8 @@ class ShardFacts:
     """Those whose `not_before` is past, or that have none."""
     next_at: datetime | None
     """Earliest `not_before`."""
+    claimable_since: datetime | None
+    """Since when the one that waited longest could be claimed."""
     progress_done: int
 
 
@@ -58,8 +63,17 @@ def _waits(
     fitting = [one for one in workers if fits(one, found.device_kind, found.memory_bytes)]
     if not fitting:
         return f"waits for {need}: none of the {_count(len(workers), 'live worker')} fits"
-    if all(one.state == "busy" for one in fitting):
+    if all(one.state == "draining" for one in fitting):
+        return f"waits for {need}: {_count(len(fitting), 'worker')} that fit {_are(len(fitting))} ending"
+    idle = sum(one.state == "idle" for one in fitting)
+    if not idle:
         return f"waits for {need}: {_count(len(fitting), 'worker')} that fit {_are(len(fitting))} busy"
+    waited = now - ready.claimable_since if ready.claimable_since is not None else timedelta()
+    if waited > SOON:
+        idlers = f"{_count(idle, 'worker')} that fit {_are(idle)} idle"
+        return (
+            f"waits for {need}: for {waited.total_seconds():.0f} s although {idlers}; see the workers' logs"
+        )
     return f"waits for {need}: about to be claimed"
 
 

@@ -51,9 +51,20 @@ def test_a_ready_job_says_what_it_waits_for(scored_world: World) -> None:
     )
     start_worker(world, "w3", gpu=True)
     assert view(world, job_id).reason == "waits for a cuda worker with 20 GB: about to be claimed"
-    with world.session() as session:
-        heartbeat(session, "w3", state="busy", shard_id=9, now=world.now)
-    assert view(world, job_id).reason.endswith("1 worker that fit is busy")
+    for state, said in (("busy", "1 worker that fit is busy"), ("draining", "1 worker that fit is ending")):
+        with world.session() as session:
+            heartbeat(session, "w3", state=state, shard_id=9, now=world.now)
+        assert view(world, job_id).reason.endswith(said)
+
+
+def test_a_job_that_idle_workers_leave_alone_says_for_how_long(scored_world: World) -> None:
+    world = scored_world
+    job_id = world.classify(1)
+    world.later(240)
+    start_worker(world)
+    assert view(world, job_id).reason == (
+        "waits for a worker: for 240 s although 1 worker that fit is idle; see the workers' logs"
+    )
 
 
 def test_a_job_between_tries_says_when_and_after_what(scored_world: World) -> None:
