@@ -47,7 +47,9 @@ def runnable_form(model: nn.Module) -> nn.Module:
 def scoring_form(model: nn.Module) -> nn.Module:
     """The `runnable_form` in eval mode of a model whose weights will not change any more."""
     form = runnable_form(model).eval()
-    return form.keep_packed() if isinstance(form, FastLongformer) else form
+    if isinstance(form, FastLongformer | PackedLabelAttention):
+        form.keep_packed()
+    return form
 
 
 def forward_logits(model: nn.Module, batch: Batch) -> Tensor:

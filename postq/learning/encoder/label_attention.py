@@ -148,6 +148,11 @@ class PackedLabelAttention(nn.Module):
         """Where the weights lie."""
         return self.fast.device
 
+    def keep_packed(self) -> "PackedLabelAttention":
+        """Keep packed weights between forwards, as the backbone's fast form does."""
+        self.fast.keep_packed()
+        return self
+
     def forward_packed(self, token_ids: Tensor, offsets: Sequence[int]) -> Tensor:
         """(docs, labels) logits of a packed stream (tokens,) with offsets (docs + 1,)."""
         return self.head(self.fast.hidden_packed(token_ids, offsets), offsets)  # type: ignore[no-any-return]

@@ -19,7 +19,7 @@ from postq.errors import BundleUnusable
 from postq.learning.bundle.opening import open_bundle
 from postq.learning.bundle.score_file import read_scores
 from postq.learning.encoder.backbones import load_backbone, load_classifier
-from postq.learning.encoder.forward import Batch, forward_logits, runnable_form
+from postq.learning.encoder.forward import Batch, forward_logits, runnable_form, scoring_form
 from postq.learning.encoder.head import start_at_prior
 from postq.learning.encoder.label_attention import HEAD_FILE, LabelAttention, PackedLabelAttention
 from postq.learning.encoder.label_names import encoded_names
@@ -113,6 +113,14 @@ def test_a_packed_longformer_gives_the_head_every_token_s_last_state(tiny_backbo
         marked[0, 0] = 1
         stock = model(ids, torch.ones_like(ids), global_attention_mask=marked).logits
         torch.testing.assert_close(logits[row : row + 1], stock, rtol=1e-4, atol=1e-5)
+
+
+def test_the_form_for_scoring_gives_the_same_logits(tiny_backbone: Path) -> None:
+    model = attending(tiny_backbone).model
+    batch = Batch(pieces=(np.arange(5, 25, dtype=np.int32),))
+    with torch.no_grad():
+        kept, fresh = forward_logits(scoring_form(model), batch), forward_logits(runnable_form(model), batch)
+    torch.testing.assert_close(kept, fresh, rtol=1e-5, atol=1e-6)
 
 
 def test_an_encoder_with_padding_gives_each_document_what_it_gets_alone(tiny_bert: Path) -> None:
