@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from sqlalchemy.orm import Session
 
 from benchmarks.recording import record
+from postq.bulk import insert_many
 from postq.contracts.scoring import ScoreBatch
 from postq.contracts.specs import ClassifySpec
 from postq.db import Database, open_database
@@ -27,7 +28,7 @@ from postq.jobs.submit import submit
 from postq.jobs.verify import verify_job
 from postq.migrations import upgrade
 from postq.models.tables import bundle, document, prediction, prediction_label
-from postq.predictions.write import content_hashes, insert_many, write_predictions
+from postq.predictions.write import content_hashes, write_predictions
 from postq.settings import Settings
 from tests.integration.engine.emptying import empty
 from tests.integration.engine.world import CPU, World, hash_of

@@ -13,15 +13,11 @@ KNOWN = {
     ("postq/db.py", 'f"PRAGMA {pragma}"'): "three constants beside it",
     ("postq/db.py", 'f"BEGIN {mode}"'): "DEFERRED or IMMEDIATE, set in this file",
     (
-        "postq/registry/document_rows.py",
-        'f"COPY {document_table.name} ({names}) FROM STDIN"',
-    ): "names of a table",
-    (
-        "postq/predictions/write.py",
+        "postq/bulk.py",
         """f'COPY "{table}" ({_quoted(columns)}) FROM STDIN'""",
     ): "names of a table",
     (
-        "postq/predictions/write.py",
+        "postq/bulk.py",
         """f'INSERT INTO "{table}" ({_quoted(columns)}) VALUES ({marks})'""",
     ): "names of a table and a question mark for each value",
 }
