@@ -113,7 +113,7 @@ class DeviceMemoryExhausted(Environment):
 class RankLost(Environment):
     """One of the processes that train together died without a word; `returncode` is as a shell sees it."""
 
-    def __init__(self, message: str, *, hint: str, returncode: int) -> None:
+    def __init__(self, message: str, *, hint: str, returncode: int = 1) -> None:
         super().__init__(message, hint=hint)
         self.returncode = returncode
 
