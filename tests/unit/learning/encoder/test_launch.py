@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -42,10 +43,11 @@ def test_ranks_exchange_report_through_the_first_and_stop_when_asked(tmp_path: P
 
 
 def test_a_rank_that_is_killed_ends_all_and_is_named() -> None:
+    others = _spawned()
     with pytest.raises(RankLost, match="Rank 1 of a training in 2 processes was ended by signal 9") as lost:
         run_ranks(rank_work.die_second, ranks=2, backend="gloo", hooks=Hooks())
     assert lost.value.returncode == -signal.SIGKILL
-    assert not any(map(_alive, _ranks()))
+    assert not any(map(_alive, set(_spawned()) - set(others)))
 
 
 class Ended:
@@ -76,7 +78,7 @@ def test_what_a_rank_raises_is_raised_where_it_was_started(
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's tie to a parent is Linux's")
 def test_ranks_do_not_outlive_a_process_that_is_killed(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.unit.learning.encoder.rank_work", str(tmp_path)]
-    parent = subprocess.Popen(command)
+    parent = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         wait_until(lambda: len(list(tmp_path.iterdir())) == 2, 120)
         ranks = [psutil.Process(int(path.name)) for path in tmp_path.iterdir()]
@@ -93,6 +95,11 @@ def _alive(process: psutil.Process) -> bool:
         return False
 
 
-def _ranks() -> list[psutil.Process]:
-    children = psutil.Process().children(recursive=True)
-    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+def _spawned() -> list[psutil.Process]:
+    """Children that multiprocessing started, for whatever test; its own tracker is not among them."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if "spawn_main" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
