@@ -38,7 +38,7 @@ def token_budget(device: Device, *, asked: int | None, divisor: int) -> TokenBud
 
     How a matrix product is cut, and so its last bits, follows from the shape of the whole batch. Alone, a
     document has the same shape and hence the same score whatever shard, attempt or order it comes in. On a
-    CPU that costs nothing from 2,000 tokens on (docs/performance.md).
+    CPU that costs nothing from about 500 tokens on (docs/performance.md).
     """
     if asked is None:
         asked = ONE_AT_A_TIME if device.kind == "cpu" else ACCELERATOR_TOKENS

@@ -14,8 +14,8 @@ from postq.cli.app import app
 from postq.cli.command import EXIT_CODES
 
 COMMANDS = dict(cli_reference.commands(typer.main.get_command(app)))
-ENDLESS = {"postq up", "postq worker", "postq corpus synthesize"}
-"""These run until they are stopped, or for as long as the number given."""
+ENDLESS = {"postq up", "postq worker", "postq corpus synthesize", "postq bundles convert"}
+"""These run until they are stopped, for as long as the number given, or load torch first."""
 WAITING = {"wait", "watch"}
 words = st.sampled_from(
     [
