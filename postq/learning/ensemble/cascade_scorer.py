@@ -11,7 +11,7 @@ from postq.errors import BundleUnusable
 from postq.learning.bundle.bundle import Bundle
 from postq.learning.ensemble.combining import read_combination, settled
 from postq.learning.ensemble.members import open_members
-from postq.learning.ensemble.scorer import OnFailure, by_row, taken, windows
+from postq.learning.ensemble.scorer import OnFailure, by_row, taken, window_documents, windows
 from postq.learning.hooks import never_stop
 from postq.learning.scoring import load_scorer
 
@@ -31,6 +31,7 @@ class CascadeScorer:
             )
         self._labels = bundle.labels
         self._cascade = found.cascade
+        self._window = window_documents(bundle, device)
         self._thresholds = [member.thresholds.values for member in members]
         self._cheap, self._dear = (
             load_scorer(
@@ -52,7 +53,7 @@ class CascadeScorer:
         should_stop: Callable[[], bool] = never_stop,
     ) -> Iterator[ScoreBatch]:
         """One batch per window. A document that a member asked about cannot score goes to `on_failure`."""
-        for window in windows(documents):
+        for window in windows(documents, most=self._window):
             failures: dict[int, DocumentFailure] = {}
             cheap = by_row(self._cheap, window, failures=failures, should_stop=should_stop)
             doubtful = self._cascade.deferred(cheap.scores, self._thresholds[0])

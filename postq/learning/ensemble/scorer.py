@@ -1,6 +1,7 @@
 """Bulk scoring with an ensemble: every member scores the same documents in turn."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,8 @@ from postq.contracts.device import Device
 from postq.contracts.document import Document
 from postq.contracts.scoring import DocumentFailure, ScoreBatch
 from postq.learning.bundle.bundle import Bundle
-from postq.learning.ensemble.combining import read_combination
+from postq.learning.bundle.opening import read_manifest
+from postq.learning.ensemble.combining import MEMBERS, read_combination
 from postq.learning.ensemble.members import open_members
 from postq.learning.hooks import never_stop
 from postq.learning.scoring import Scorer, load_scorer
@@ -17,6 +19,8 @@ from postq.learning.scoring import Scorer, load_scorer
 WINDOW_DOCUMENTS = 2048
 WINDOW_CHARACTERS = 32_000_000
 """Documents held while all members score them."""
+WITH_ENCODER, WITH_ENCODER_ON_CPU = 512, 16
+"""The same with an encoder among them: progress is told once a window, and workers wait so long for it."""
 
 OnFailure = Callable[[DocumentFailure], None]
 
@@ -30,6 +34,7 @@ class EnsembleScorer:
         members = open_members(bundle)
         self._labels = bundle.labels
         self._combination = read_combination(bundle.path, labels=len(bundle.labels), members=len(members))
+        self._window = window_documents(bundle, device)
         self._thresholds = [member.thresholds.values for member in members]
         self._scorers: list[Scorer] = [
             load_scorer(
@@ -51,7 +56,7 @@ class EnsembleScorer:
         should_stop: Callable[[], bool] = never_stop,
     ) -> Iterator[ScoreBatch]:
         """One batch per window. A document that any member cannot score goes to `on_failure`, once."""
-        for window in windows(documents):
+        for window in windows(documents, most=self._window):
             failures: dict[int, DocumentFailure] = {}
             found = [
                 by_row(scorer, window, failures=failures, should_stop=should_stop) for scorer in self._scorers
@@ -115,14 +120,31 @@ def taken(batch: ScoreBatch, rows: Sequence[int]) -> ScoreBatch:
     return _sorted([batch], at)
 
 
-def windows(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    """Documents in groups that may be held in memory."""
+def window_documents(bundle: Bundle, device: Device) -> int:
+    """Most documents that an ensemble's members score before it tells of any."""
+    if not _has_encoder(bundle.path, len(getattr(bundle.recipe, "members", ()))):
+        return WINDOW_DOCUMENTS
+    return WITH_ENCODER_ON_CPU if device.kind == "cpu" else WITH_ENCODER
+
+
+def _has_encoder(folder: Path, members: int) -> bool:
+    """Whether a member is an encoder, or an ensemble that holds one."""
+    for at in range(members):
+        member = folder / MEMBERS / str(at)
+        found = read_manifest(member)
+        if found.kind == "encoder" or _has_encoder(member, len(getattr(found.recipe, "members", ()))):
+            return True
+    return False
+
+
+def windows(documents: Iterable[Document], *, most: int) -> Iterator[list[Document]]:
+    """Documents in groups of at most so many, and at most WINDOW_CHARACTERS."""
     window: list[Document] = []
     characters = 0
     for document in documents:
         window.append(document)
         characters += len(document.text)
-        if len(window) >= WINDOW_DOCUMENTS or characters >= WINDOW_CHARACTERS:
+        if len(window) >= most or characters >= WINDOW_CHARACTERS:
             yield window
             window, characters = [], 0
     if window:

@@ -13,10 +13,14 @@ from postq.contracts.recipes import EnsembleMethod, TfidfRecipe
 from postq.contracts.scoring import DocumentFailure
 from postq.errors import BadInput, BundleUnusable, DigestMismatch, LabelSetMismatch, LeakRefused
 from postq.learning.bundle import Bundle, fingerprint, open_bundle
+from postq.learning.bundle.manifest import model_digest
+from postq.learning.bundle.opening import read_manifest
 from postq.learning.bundle.score_file import read_scores
 from postq.learning.data import TrainingData
+from postq.learning.ensemble import scorer as scorer_module
 from postq.learning.ensemble.combining import Combination, best_weights
 from postq.learning.ensemble.making import make_ensemble
+from postq.learning.ensemble.scorer import window_documents
 from postq.learning.hooks import Hooks
 from postq.learning.rejudging import read_metrics
 from postq.learning.rethresholding import rethreshold_bundle
@@ -208,3 +212,34 @@ def test_a_combination_that_does_not_fit_its_labels_is_refused(both: Bundle, tmp
         read_combination(both.path, labels=99)
     with pytest.raises(BundleUnusable, match="missing"):
         read_combination(tmp_path, labels=4)
+
+
+def test_with_an_encoder_progress_is_told_more_often(
+    members: list[Bundle], both: Bundle, tmp_path: Path
+) -> None:
+    nested = make_ensemble([both, members[0]], name="nested", output=tmp_path / "nested", method="or")
+    assert window_documents(nested, CPU) == 2048
+    manifest = nested.path / "members" / "0" / "members" / "1" / "manifest.json"
+    found = read_manifest(manifest.parent)
+    forged = found.model_copy(
+        update={
+            "kind": "encoder",
+            "model_digest": model_digest(found.files, kind="encoder", recipe=found.recipe),
+        }
+    )
+    manifest.unlink()  # a hard link: the member itself stays as it is
+    manifest.write_text(forged.sealed().model_dump_json())
+    assert window_documents(nested, CPU) == 16
+    assert window_documents(nested, Device(kind="cuda", name="gpu", memory_bytes=2**35)) == 512
+
+
+@pytest.mark.parametrize("method", ["mean_logit", "cascade"])
+def test_how_documents_are_grouped_changes_no_score(
+    method: EnsembleMethod, members: list[Bundle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make_ensemble(members, name="made", output=tmp_path / "made", method=method)
+    whole = scored(made, DATA.test)
+    monkeypatch.setattr(scorer_module, "WINDOW_DOCUMENTS", 7)
+    parts = scored(made, DATA.test)
+    assert sorted(whole) == sorted(parts)
+    assert all((whole[row] == parts[row]).all() for row in whole)
