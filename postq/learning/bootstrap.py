@@ -45,12 +45,13 @@ def f1_samples(truth: Bools, predicted: Bools, *, samples: int = SAMPLES, seed: 
     documents = len(truth)
     hits = (truth & predicted).astype(np.float32)
     mass = truth.astype(np.float32) + predicted
+    own = _ratio(2.0 * hits.sum(axis=0), mass.sum(axis=0))
     generator = np.random.default_rng(seed)
     micro, macro = [], []
     for weights in _draws(documents, samples=samples, generator=generator):
         two_hits, total = 2.0 * (weights @ hits), (weights @ mass).astype(np.float64)
         micro.append(_ratio(two_hits.sum(axis=1), total.sum(axis=1)))
-        macro.append(_macro(two_hits, total, occurring=np.asarray(mass.any(axis=0))))
+        macro.append(_macro(two_hits, total, own=own))
     return F1Samples(micro=np.concatenate(micro), macro=np.concatenate(macro))
 
 
@@ -81,16 +82,17 @@ def _draws(documents: int, *, samples: int, generator: np.random.Generator) -> I
 
 
 def _macro(
-    two_hits: NDArray[np.floating], total: NDArray[np.float64], *, occurring: NDArray[np.bool_]
+    two_hits: NDArray[np.floating], total: NDArray[np.float64], *, own: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """(samples,) mean F1 over the fixed label list.
+    """(samples,) mean F1 over the fixed label list; `own` is each label's F1 on the documents as they are.
 
-    A rare label that a sample happens to leave out has no F1 there. Counting it as 0 would pull every
-    sample below the figure itself, so it takes the mean of the labels that occur.
+    A rare label that a draw happens to leave out has no F1 there. Counted as 0 it would pull every draw below
+    the figure itself; left out of the mean, a rare label that is missed would push it above. A draw that
+    says nothing about a label moves nothing: the label keeps its own.
     """
-    seen = (total > 0).sum(axis=1)
-    sums = _ratio(two_hits, total).sum(axis=1)
-    return _ratio(sums, seen) * (occurring.mean() if occurring.size else 0.0)
+    if not own.size:
+        return np.zeros(len(total))
+    return np.asarray(np.where(total > 0, _ratio(two_hits, total), own).mean(axis=1))
 
 
 def interval(samples: NDArray[np.float64]) -> Interval:

@@ -36,8 +36,11 @@ def comparison_page(comparison: Comparison) -> str:
 
 
 def _groups(comparison: Comparison) -> list[Group]:
-    """Each bundle's own table of thresholds, one below the other."""
-    return [group for report in comparison.reports for group in comparison_groups(report)[0]]
+    """Each bundle's own table of thresholds; that of an ensemble's member compared beside it only once."""
+    found: list[Group] = []
+    for report in comparison.reports:
+        found += [group for group in comparison_groups(report)[0] if group not in found]
+    return found
 
 
 def differing_settings(comparison: Comparison) -> tuple[list[tuple[str, list[str]]], int]:

@@ -52,3 +52,15 @@ def test_the_interval_of_macro_f1_holds_the_figure_though_samples_leave_rare_lab
     predicted = noisy(truth, 0.002, seed=3)
     found = interval(f1_samples(truth, predicted, samples=400).macro)
     assert found.low < found.value < found.high
+
+
+def test_rare_labels_that_are_always_missed_do_not_push_the_interval_above_the_figure() -> None:
+    random = np.random.default_rng(0)
+    truth = np.zeros((400, 40), dtype=bool)
+    truth[:, 0] = random.random(400) < 0.5
+    truth[np.arange(39), np.arange(1, 40)] = True
+    predicted = truth.copy()
+    predicted[:, 1:] = False
+    predicted[:80, 0] = False
+    found = interval(f1_samples(truth, predicted, samples=400).macro)
+    assert found.low < found.value < found.high

@@ -127,6 +127,15 @@ def test_the_page_holds_both_and_says_how_they_were_made_apart(comparison: Compa
     assert ("model", ["tfidf", "encoder"]) in differing
 
 
+def test_an_ensemble_and_a_member_beside_it_show_the_members_figures_once(comparison: Comparison) -> None:
+    first, second = comparison.reports
+    # Given a second bundle that carries the first one's rows with its own, as an ensemble does its members'
+    ensemble = replace(second, comparison=(*second.comparison, *first.comparison))
+    page = read_page(comparison_page(replace(comparison, reports=(first, ensemble))))
+    member = first.comparison[0]
+    assert page.texts.count(f"{member.model} on {member.place}") == 1
+
+
 def test_the_answer_is_plain_json(comparison: Comparison) -> None:
     import json
 
