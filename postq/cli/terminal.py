@@ -32,7 +32,10 @@ def _console(stream: TextIO) -> "Console":
 
 
 def show(renderable: "RenderableType", *, style: str | None = None) -> None:
-    """Print a result; into a pipe or file without the blanks that pad tables on a terminal."""
+    """Print a result; into a pipe or file without the blanks that pad tables on a terminal.
+
+    Flushed, so that a note that follows stands below it also where both streams go to one file.
+    """
     console = results()
     if console.is_terminal:
         console.print(renderable, style=style, soft_wrap=isinstance(renderable, str))
@@ -40,6 +43,7 @@ def show(renderable: "RenderableType", *, style: str | None = None) -> None:
     with console.capture() as captured:
         console.print(renderable, soft_wrap=isinstance(renderable, str))
     sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+    sys.stdout.flush()
 
 
 def say(text: str, *, style: str | None = None) -> None:
@@ -67,6 +71,7 @@ def note(text: str) -> None:
 def show_json(value: Any) -> None:
     """Print one JSON value: a listing is an array, a single thing an object."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.flush()
 
 
 def clean(text: str) -> str:

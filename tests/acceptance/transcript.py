@@ -55,7 +55,7 @@ def stage(folder: Path) -> Iterator[dict[str, str]]:
     """The environment of a reader in an empty folder, with `postq up` in another terminal."""
     programs = str(Path(sys.executable).parent)
     environment = {
-        **{name: value for name, value in environ.items() if not name.startswith("POSTQ_")},
+        **{name: value for name, value in environ.items() if not name.startswith(("POSTQ_", "PYTHONUNBUF"))},
         "PATH": f"{programs}:{environ['PATH']}",
         "POSTQ_HOME": str(folder / "home"),
         "COLUMNS": "110",
