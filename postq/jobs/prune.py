@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from postq.contracts.specs import JobKind
 from postq.errors import Conflict, NotFound
 from postq.jobs.states import JOB_TERMINAL
+from postq.models.job import JobState
 from postq.models.tables import (
     attempt,
     event,
@@ -23,7 +24,7 @@ from postq.models.tables import (
     schedule,
     shard,
 )
-from postq.registry.references import resolve_bundle
+from postq.registry.references import job_of_reference, resolve_bundle
 
 BATCH_ROWS = 20_000
 """Rows of predictions deleted in one transaction: a second's work, so that nobody waits long for the lock."""
@@ -48,8 +49,9 @@ def old_jobs(
     """Jobs of these kinds that ended before `before`, oldest first, each with the reason that keeps it.
 
     Kept are the newest job of all (SQLite would give its number away again), jobs that one still here waits
-    for or waited for, and classifications whose predictions a schedule builds on: without them its next fire
-    would score those documents again.
+    for or waited for, trainings that a schedule or a waiting job calls its bundle by (`job:N`), and
+    classifications whose predictions a schedule builds on: without them its next fire would score those
+    documents again.
     """
     query = (
         sa.select(job)
@@ -58,8 +60,10 @@ def old_jobs(
     )
     found = session.execute(query).all()
     newest = session.scalar(sa.select(sa.func.max(job.c.id)))
-    current = _fingerprints_in_use(session)
-    reasons = {row.id: _own_reason(row, newest=newest, current=current) for row in found}
+    scheduled = _scheduled_bundles(session)
+    current = _fingerprints_of(session, scheduled)
+    named = {job_of_reference(text) for text in (*scheduled, *_awaited_bundles(session))}
+    reasons = {row.id: _own_reason(row, newest=newest, current=current, named=named) for row in found}
     for job_id in _needed_by_others(session, reasons):
         reasons[job_id] = reasons[job_id] or "a job that stays came after it"
     return [
@@ -120,9 +124,17 @@ def clear_files(home: Path, *, job_id: int, shards: Iterable[int]) -> None:
         shutil.rmtree(home / "attempts" / f"shard-{shard_id}", ignore_errors=True)
 
 
-def _own_reason(row: sa.Row[tuple[object, ...]], *, newest: int | None, current: Collection[bytes]) -> str:
+def _own_reason(
+    row: sa.Row[tuple[object, ...]],
+    *,
+    newest: int | None,
+    current: Collection[bytes],
+    named: Collection[int | None],
+) -> str:
     if row.id == newest:
         return "it is the newest job"
+    if row.id in named:
+        return "a schedule or a waiting job calls its bundle by it"
     if row.kind is JobKind.CLASSIFY and row.fingerprint in current:
         return "a schedule builds on its predictions"
     return ""
@@ -142,11 +154,20 @@ def _needed_by_others(session: Session, reasons: dict[int, str]) -> set[int]:
     return needed
 
 
-def _fingerprints_in_use(session: Session) -> set[bytes]:
-    """Fingerprints of the bundles that schedules classify with now."""
-    references: Sequence[str] = session.scalars(
-        sa.select(schedule.c.bundle).where(schedule.c.removed_at.is_(None)).distinct()
-    ).all()
+def _scheduled_bundles(session: Session) -> Sequence[str]:
+    """What schedules call the bundles they classify with."""
+    query = sa.select(schedule.c.bundle).where(schedule.c.removed_at.is_(None)).distinct()
+    return session.scalars(query).all()
+
+
+def _awaited_bundles(session: Session) -> list[str]:
+    """What blocked jobs call their bundles, which are resolved only when they become ready."""
+    specs = session.scalars(sa.select(job.c.spec).where(job.c.state == JobState.BLOCKED))
+    return [spec["bundle"] for spec in specs if "bundle" in spec]
+
+
+def _fingerprints_of(session: Session, references: Sequence[str]) -> set[bytes]:
+    """Fingerprints of the bundles meant."""
     found = set()
     for reference in references:
         try:

@@ -11,8 +11,9 @@ _PLAIN_KEY = {"autoincrement": False}
 class Prediction(SQLModel, table=True):
     """The one prediction of a job for a document; written in bulk under the shard's fence.
 
-    No foreign keys here and on the labels: the fence vouches for job, bundle and attempt, nothing deletes
-    them, and checking them row by row made the bulk write on PostgreSQL more than twice as slow.
+    No foreign keys here and on the labels: the fence vouches for job, bundle and attempt, `postq prune`
+    sweeps up after the jobs it deletes, and checking them row by row made the bulk write on PostgreSQL more
+    than twice as slow.
     """
 
     __table_args__ = (sa.Index("ix_prediction_fingerprint_content_hash", "fingerprint", "content_hash"),)

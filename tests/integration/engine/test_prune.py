@@ -146,6 +146,19 @@ def test_another_bundle_in_production_frees_the_predictions_of_the_old_one(world
     assert reasons(world)[first] == ""
 
 
+def test_a_training_that_a_schedule_or_a_blocked_job_calls_its_bundle_by_stays(world: World) -> None:
+    world.add_corpus(4)
+    trained, other = world.train(1), world.train(1)
+    world.work_off()
+    ahead = world.classify(1, f"job:{trained}")
+    world.classify(1, f"job:{other}", after_job_id=ahead)
+    with world.session() as session:
+        nightly = {"cron": "0 2 * * *", "timezone": "UTC", "corpus": "opinions", "bundle": f"job:{trained}"}
+        add_schedule(session, name="nightly", now=world.now, **nightly)
+    assert set(reasons(world)) == {trained, other}
+    assert set(reasons(world).values()) == {"a schedule or a waiting job calls its bundle by it"}
+
+
 def test_files_of_a_forgotten_job_are_cleared(world: World, tmp_path: Path) -> None:
     mine = [tmp_path / "checkpoints" / "job-7" / "token-1", tmp_path / "attempts" / "shard-3" / "token-2"]
     others = [tmp_path / "checkpoints" / "job-8", tmp_path / "attempts" / "shard-4"]
