@@ -1,5 +1,6 @@
 """Passwords show up nowhere, and what postq writes is closed to other users, whoever's umask it meets."""
 
+import contextlib
 import os
 import stat
 import subprocess
@@ -55,28 +56,32 @@ def test_no_password_shows_in_processes_logs_doctor_or_errors(
     try:
         secretive.runs("corpus", "add", "subjects", write_corpus(user.home.parent / "corpus.jsonl"))
         secretive.runs(*flag, "submit-train", "subjects", "--preset", "tfidf")
-        children = wait_until(lambda: _family(process.pid, at_least=2), 90, saying="a runner to be started")
-        shown = [" ".join(child.cmdline()) for child in children]
-        runner = next(child for child in children if "postq.worker.runner" in " ".join(child.cmdline()))
-        environment = "\n".join(f"{name}={value}" for name, value in runner.environ().items())
+        shown = wait_until(lambda: _with_a_runner(process.pid), 90, saying="a runner to be started")
         answers = [secretive.runs(*flag, *words) for words in (("doctor",), ("doctor", "--json"))]
         answers += [secretive.runs(*flag, "--verbose", *words) for words in (("status",), ("status", "1"))]
     finally:
         process.terminate()
         process.wait(timeout=90)
     # Then the password is in none of what others can see or keep
-    assert any("postq.worker" in line for line in shown)
     assert PASSWORD not in "\n".join(shown)
-    assert PASSWORD not in environment
     assert PASSWORD not in "".join(answer.out + answer.err for answer in answers)
     assert PASSWORD not in (user.home.parent / "up.log").read_text() + told_by(user.home)
     assert "worker" in told_by(user.home)
 
 
-def _family(pid: int, *, at_least: int) -> list[psutil.Process]:
-    """All processes below `pid`, once there are enough."""
-    found = psutil.Process(pid).children(recursive=True)
-    return found if len(found) >= at_least else []
+def _with_a_runner(pid: int) -> list[str]:
+    """What others see of all processes below `pid`, and a runner's environment; nothing without a runner."""
+    shown: list[str] = []
+    runners = 0
+    for child in psutil.Process(pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            command = " ".join(child.cmdline())
+            shown.append(command)
+            # A child that has not yet become the runner bears its parent's words: only the runner's own count
+            if "postq.worker.runner" in command:
+                shown += [f"{name}={value}" for name, value in child.environ().items()]
+                runners += 1
+    return shown if runners else []
 
 
 def test_an_error_of_the_broker_or_database_does_not_repeat_the_password(user: User) -> None:

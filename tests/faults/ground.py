@@ -42,6 +42,14 @@ QUICK: dict[str, str] = {
 """Every wait short, so that a test of recovery takes seconds."""
 
 
+def _lives(process: psutil.Process) -> bool:
+    """Whether a process is there and not merely waiting to be reaped."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 class WorkerHandle:
     """One worker process under test and the runner below it."""
 
@@ -63,7 +71,7 @@ class WorkerHandle:
             children = psutil.Process(self.pid).children(recursive=True)
         except psutil.NoSuchProcess:
             return []
-        return [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
+        return [child for child in children if _lives(child)]
 
     def runner(self) -> psutil.Process:
         """The one runner, waited for."""
