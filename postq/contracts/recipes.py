@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from postq.contracts.record import Record
 
@@ -93,7 +93,8 @@ class EncoderRecipe(Record):
     head: HeadName = Field("pooled", exclude_if=_is_pooled)
     """`pooled` reads the first token, `label_attention` gives each label its own weights over all tokens.
 
-    The default is left out of stored recipes: bundles from before there was a choice keep their digests."""
+    The default is left out of what is stored, so that a training done again gives the fingerprint it gave
+    before there was a choice. A new field needs no such care for old bundles to open."""
     loss: LossName = "bce"
     pos_weight_power: float = Field(1.0, gt=0)
     pos_weight_cap: float = Field(50.0, ge=1)
@@ -136,3 +137,5 @@ Recipe = Annotated[TfidfRecipe | EncoderRecipe, Field(discriminator="model")]
 """How a training is done."""
 BundleRecipe = Annotated[TfidfRecipe | EncoderRecipe | EnsembleRecipe, Field(discriminator="model")]
 """How a bundle came about."""
+bundle_recipe: TypeAdapter[TfidfRecipe | EncoderRecipe | EnsembleRecipe] = TypeAdapter(BundleRecipe)
+"""Parses and validates a stored recipe."""

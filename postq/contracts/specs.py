@@ -12,10 +12,6 @@ EvaluationSplit = Literal["test", "validation", "all"]
 TrainingDevices = Literal["one", "all"]
 
 
-def _is_one(devices: str) -> bool:
-    return devices == "one"
-
-
 class JobKind(StrEnum):
     """The kinds of job postq runs."""
 
@@ -31,10 +27,9 @@ class TrainSpec(Record):
     corpus_id: int
     bundle_name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     recipe: Recipe
-    devices: TrainingDevices = Field("one", exclude_if=_is_one)
+    devices: TrainingDevices = "one"
     """`all` trains an encoder data-parallel on every device of the worker that takes the job, be it one or
-    several; the steps are the same but for rounding, so it is no part of the recipe. The default is left out
-    of stored specs, so that an idempotency key from before there was a choice still finds its job."""
+    several; the steps are the same but for rounding, so it is no part of the recipe."""
 
 
 class EvaluateSpec(Record):

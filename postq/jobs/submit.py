@@ -4,11 +4,13 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
+from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from postq.contracts.specs import JobSpec, Requirements, TrainSpec
+from postq.contracts.specs import JobSpec, Requirements, TrainSpec, job_spec
 from postq.db import insert_if_absent
 from postq.errors import Conflict
 from postq.jobs.checks import Start, check_bundle, check_corpus, check_start
@@ -48,8 +50,8 @@ def submit(
     NotTrainable, LabelSetMismatch, or Conflict (same key but another spec; a predecessor that failed).
     """
     needs = requirements or Requirements()
-    digest = _digest(spec, needs, after_job_id)
-    known = _job_of_key(session, idempotency_key, digest)
+    asked = _Asked(spec=spec, needs=needs, after_job_id=after_job_id)
+    known = _job_of_key(session, idempotency_key, asked)
     if known is not None:
         return known
     corpus = check_corpus(session, spec)
@@ -61,13 +63,13 @@ def submit(
         "priority": priority,
         "after_any": after_any,
         "idempotency_key": idempotency_key,
-        "spec_digest": digest,
+        "spec_digest": asked.digest,
         "schedule_id": schedule_id,
         "created_at": now,
     }
     job_id = insert_if_absent(session, job, row)
     if job_id is None:
-        return _winner(session, idempotency_key, digest)
+        return _winner(session, idempotency_key, asked)
     _tell_created(session, job_id, str(row["state"]), str(row["reason"]), now=now)
     if plan is not None:
         start_plan(session, job_id, plan, now=now)
@@ -99,25 +101,52 @@ def _tell_created(session: Session, job_id: int, state: str, reason: str, *, now
     write_event(session, line, now=now)
 
 
-def _digest(spec: JobSpec, needs: Requirements, after_job_id: int | None) -> str:
-    facts = [spec.model_dump(mode="json"), needs.model_dump(mode="json"), after_job_id]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What a key stands for: submitted again with it, it is the same job."""
+
+    spec: JobSpec
+    needs: Requirements
+    after_job_id: int | None
+
+    @property
+    def digest(self) -> str:
+        facts = [self.spec.model_dump(mode="json"), self.needs.model_dump(mode="json"), self.after_job_id]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def is_of(self, row: sa.Row[Any]) -> bool:
+        """Whether the job of `row` was asked for in these terms.
+
+        Where the digests differ the stored spec decides: a job from before an option was known asked for what
+        is that option's default now.
+        """
+        if row.spec_digest == self.digest:
+            return True
+        try:
+            stored = job_spec.validate_python(row.spec)
+            needs = Requirements(device_kind=row.device_kind, memory_bytes=row.memory_bytes)
+        except ValidationError:
+            return False
+        return _Asked(spec=stored, needs=needs, after_job_id=row.after_job_id) == self
 
 
-def _winner(session: Session, key: str | None, digest: str) -> Submitted:
-    won = _job_of_key(session, key, digest)
+def _winner(session: Session, key: str | None, asked: _Asked) -> Submitted:
+    won = _job_of_key(session, key, asked)
     if won is None:
         raise Conflict("The job could not be recorded.", hint="Submit again.")
     return won
 
 
-def _job_of_key(session: Session, key: str | None, digest: str) -> Submitted | None:
+def _job_of_key(session: Session, key: str | None, asked: _Asked) -> Submitted | None:
     if key is None:
         return None
-    row = session.execute(sa.select(job.c.id, job.c.spec_digest).where(job.c.idempotency_key == key)).first()
+    told = ("id", "spec_digest", "spec", "device_kind", "memory_bytes", "after_job_id")
+    row = session.execute(
+        sa.select(*(job.c[name] for name in told)).where(job.c.idempotency_key == key)
+    ).first()
     if row is None:
         return None
-    if row.spec_digest != digest:
+    if not asked.is_of(row):
         raise Conflict(
             f"The key '{key}' was used for job {row.id} with other contents.",
             hint="Use a new --idempotency-key, or submit exactly the same as before.",

@@ -46,6 +46,7 @@ def rethreshold_bundle(bundle: Bundle, *, method: ThresholdMethod, name: str, ou
         split=read_split(bundle.path),
         metrics=_metrics(bundle, metrics, judged, name=name),
         recipe=bundle.recipe,
+        stored_recipe=bundle.manifest.recipe,
         corpus=bundle.manifest.corpus,
         write_model_files=lambda folder: link_files(bundle, folder, without=DESCRIPTIVE_FILES | {LABELS}),
         scores=[*judged.parts, *_baseline_parts(bundle, metrics)],

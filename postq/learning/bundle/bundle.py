@@ -26,11 +26,8 @@ class Bundle:
     labels: tuple[str, ...]
     thresholds: ThresholdSet
     manifest: Manifest
-
-    @property
-    def recipe(self) -> BundleRecipe:
-        """How the model was trained or made."""
-        return self.manifest.recipe
+    recipe: BundleRecipe
+    """How the model was trained or made."""
 
     @property
     def score_space(self) -> str:
@@ -51,6 +48,7 @@ def describe_bundle(
         labels=labels,
         thresholds=thresholds,
         manifest=manifest,
+        recipe=manifest.parsed_recipe(),
     )
 
 

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
-from postq.contracts.recipes import BundleRecipe
+from postq.contracts.recipes import BundleRecipe, bundle_recipe
 from postq.contracts.record import Record
 
 FORMAT_VERSION = 1
@@ -46,7 +47,9 @@ class Manifest(Record):
     name: str
     corpus: str
     score_space: str
-    recipe: BundleRecipe
+    recipe: dict[str, Any]
+    """How the bundle came about, as it was written. Digests are taken over this, never over the record read
+    from it, to which a newer postq adds the defaults of options the bundle's time did not know."""
     versions: dict[str, str] = {}
     files: tuple[ManifestFile, ...]
     model_digest: str
@@ -55,22 +58,30 @@ class Manifest(Record):
 
     def sealed(self) -> "Manifest":
         """This manifest with its digest filled in."""
-        return self.model_copy(update={"digest": manifest_digest(self)})
+        return self.model_copy(update={"digest": manifest_digest(self.model_dump(mode="json"))})
+
+    def parsed_recipe(self) -> BundleRecipe:
+        """The recipe with today's defaults for what it does not say. Raises pydantic's ValidationError."""
+        return bundle_recipe.validate_python(self.recipe)
 
 
-def manifest_digest(manifest: Manifest) -> str:
-    """SHA-256 (hex) over the canonical JSON of the manifest without its digest field."""
-    return canonical_digest(manifest.model_dump(mode="json", exclude={"digest"}))
+def manifest_digest(stored: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) over the canonical JSON of a stored manifest without its digest field."""
+    return canonical_digest({key: value for key, value in stored.items() if key != "digest"})
 
 
-def model_digest(files: tuple[ManifestFile, ...], *, kind: str, recipe: BundleRecipe) -> str:
-    """SHA-256 (hex) over all that decides a score: model files, labels, recipe and preprocessing."""
-    decisive = [entry.model_dump() for entry in files if entry.path not in DESCRIPTIVE_FILES]
+def model_digest(files: tuple[ManifestFile, ...], *, kind: str, recipe: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) over all that decides a score: model files, labels, recipe as stored, preprocessing."""
+    decisive = [
+        entry.model_dump(include={"path", "bytes", "sha256"})
+        for entry in files
+        if entry.path not in DESCRIPTIVE_FILES
+    ]
     return canonical_digest(
         {
             "files": decisive,
             "kind": kind,
-            "recipe": recipe.model_dump(mode="json"),
+            "recipe": recipe,
             "preprocessing": PREPROCESSING_VERSION,
         }
     )

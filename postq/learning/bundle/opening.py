@@ -57,19 +57,41 @@ def open_bundle(path: Path, *, expected_digest: str | None = None) -> Bundle:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Parse and self-check `manifest.json`; no other file is touched."""
+    """Parse and self-check `manifest.json`; no other file is touched.
+
+    Its digests are taken over what stands there, so that a recipe written before an option was known is
+    whole, and one that was changed since is not.
+    """
     if path.is_symlink() or not path.is_dir():
         raise BundleUnusable(f"{path} is not a bundle folder.", hint=HINT)
     raw = _read_json(path / MANIFEST, limit=MAX_MANIFEST_BYTES)
     try:
         manifest = Manifest.model_validate(raw)
+        manifest.parsed_recipe()
+        own, model = manifest_digest(raw), _model_digest(manifest)
     except ValidationError as exc:
+        raise _not_understood(path, exc) from exc
+    except ValueError as exc:  # not-a-number, which no bundle is written with
         raise BundleUnusable(f"{MANIFEST} of {path} is not a bundle manifest.", hint=HINT) from exc
     _check_versions(manifest)
-    model = model_digest(manifest.files, kind=manifest.kind, recipe=manifest.recipe)
-    if manifest.digest != manifest_digest(manifest) or manifest.model_digest != model:
+    if manifest.digest != own or manifest.model_digest != model:
         raise DigestMismatch(f"{MANIFEST} of {path} was changed after it was written.", hint=HINT)
     return manifest
+
+
+def _model_digest(manifest: Manifest) -> str:
+    return model_digest(manifest.files, kind=manifest.kind, recipe=manifest.recipe)
+
+
+def _not_understood(path: Path, exc: ValidationError) -> BundleUnusable:
+    """A field this postq does not know may decide scores, so it is never passed over."""
+    unknown = [error["loc"][-1] for error in exc.errors() if error["type"] == "extra_forbidden"]
+    if unknown:
+        return BundleUnusable(
+            f"{MANIFEST} of {path} says '{unknown[0]}', which this postq does not know.",
+            hint="Open the bundle with the postq version that wrote it, or train it again with this one.",
+        )
+    return BundleUnusable(f"{MANIFEST} of {path} is not a bundle manifest.", hint=HINT)
 
 
 def _check_versions(manifest: Manifest) -> None:

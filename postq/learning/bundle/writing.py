@@ -54,17 +54,20 @@ def write_bundle(
     corpus: str,
     write_model_files: Callable[[Path], None],
     scores: Sequence[ScoredPart] = (),
+    stored_recipe: Mapping[str, Any] | None = None,
 ) -> Bundle:
     """Write a complete bundle at `folder`, or nothing; `write_model_files` fills a given folder with weights.
 
-    The thresholds are bound to the model's digest here. Raises Conflict when `folder` already holds
-    something, StorageUnavailable when the disk refuses.
+    `stored_recipe` is how the bundle that the model comes from words `recipe`; worded the same here, the
+    model keeps its digest. The thresholds are bound to that digest. Raises Conflict when `folder` holds
+    something already, StorageUnavailable when the disk refuses.
     """
     staging = _stage(folder)
+    worded = dict(stored_recipe or recipe.model_dump(mode="json"))
     try:
         write_model_files(staging)
         _write_json(staging / LABELS, list(labels))
-        digest = model_digest(describe_files(staging), kind=kind, recipe=recipe)
+        digest = model_digest(describe_files(staging), kind=kind, recipe=worded)
         bound = thresholds.bound_to(digest)
         _write_json(staging / THRESHOLDS, bound.model_dump(mode="json"))
         _write_json(staging / METRICS, metrics)
@@ -77,7 +80,7 @@ def write_bundle(
             name=name,
             corpus=corpus,
             score_space=thresholds.score_space,
-            recipe=recipe,
+            recipe=worded,
             versions=_versions(),
             files=describe_files(staging),
             model_digest=digest,

@@ -26,8 +26,12 @@ KEPT = 2
 
 
 def training_identity(recipe: EncoderRecipe, data: TrainingData) -> str:
-    """SHA-256 (hex) over what makes a training this one: recipe, labels, and the documents in their order."""
-    digest = hashlib.sha256(recipe.model_dump_json().encode())
+    """SHA-256 (hex) over what makes a training this one: recipe, labels, and the documents in their order.
+
+    Of the recipe counts what differs from the defaults, so that a training goes on under a newer postq that
+    knows more options.
+    """
+    digest = hashlib.sha256(recipe.model_dump_json(exclude_defaults=True).encode())
     digest.update(json.dumps(list(data.labels)).encode())
     for documents in (data.train, data.validation):
         for document in documents:

@@ -132,7 +132,7 @@ def _has_encoder(folder: Path, members: int) -> bool:
     for at in range(members):
         member = folder / MEMBERS / str(at)
         found = read_manifest(member)
-        if found.kind == "encoder" or _has_encoder(member, len(getattr(found.recipe, "members", ()))):
+        if found.kind == "encoder" or _has_encoder(member, len(found.recipe.get("members", ()))):
             return True
     return False
 

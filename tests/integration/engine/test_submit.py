@@ -11,7 +11,7 @@ from postq.errors import Conflict, LabelSetMismatch, NotFound, NotTrainable
 from postq.jobs.queries import events_of
 from postq.jobs.submit import submit
 from postq.models.corpus import Corpus
-from postq.models.job import JobState
+from postq.models.job import Job, JobState
 from postq.models.tables import event, job, shard
 from tests.integration.engine.world import World
 
@@ -98,6 +98,20 @@ def test_the_same_key_gives_the_same_job_and_another_spec_is_refused(world: Worl
     with pytest.raises(Conflict, match="nightly"):
         world.try_submit(other, idempotency_key="nightly")
     assert world.try_submit(spec).job_id != first.job_id
+
+
+def test_a_key_finds_a_job_from_before_an_option_was_known(world: World) -> None:
+    corpus = world.add_corpus()
+    first = world.train(corpus, idempotency_key="weekly")
+    with world.session() as session:
+        stored = session.get_one(Job, first)
+        stored.spec = {key: value for key, value in stored.spec.items() if key != "devices"}
+        stored.spec_digest = "of that spec"
+    assert world.train(corpus, idempotency_key="weekly") == first
+    with pytest.raises(Conflict, match="weekly"):
+        world.train(corpus, idempotency_key="weekly", requirements=Requirements(device_kind="cuda"))
+    with pytest.raises(Conflict, match="weekly"):
+        world.train(corpus, name="others", idempotency_key="weekly")
 
 
 def test_fifty_concurrent_submits_with_one_key_make_one_job(world: World) -> None:
