@@ -65,7 +65,7 @@ LISTING: Listing[ListedBundle] = Listing(
         ),
         Column(
             key="test_touches",
-            meaning="how often its test split was evaluated",
+            meaning="how often its test split was evaluated since its training, which did so once",
             value=lambda b: b.row.test_touches,
         ),
         Column(key="digest", meaning="SHA-256 over its files", value=lambda b: b.row.digest),

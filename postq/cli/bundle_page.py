@@ -12,6 +12,8 @@ from postq.cli.figures import figures_of, figures_table
 from postq.cli.tables import facts
 from postq.cli.terminal import clean
 from postq.cli.wording import clock, count, short_path, size
+from postq.models.bundle import BundleRow
+from postq.reports.looks import looks_at_test
 
 
 def bundle_page(bundle: ListedBundle, *, home: Path) -> RenderableType:
@@ -31,8 +33,14 @@ def _facts(bundle: ListedBundle, home: Path) -> list[tuple[str, str]]:
         ("folder", f"{short_path(home / row.path)} ({size(row.size_bytes)})"),
         ("digest", row.digest),
         ("fingerprint", row.fingerprint.hex()),
-        ("test split", f"evaluated {count(row.test_touches, 'time')}"),
+        ("test split", _looks(row)),
     ]
+
+
+def _looks(row: BundleRow) -> str:
+    """Nothing for a bundle that was trained without a test split."""
+    documents = row.metrics.get("documents") or {}
+    return f"evaluated {looks_at_test(row.test_touches)}" if documents.get("test") else ""
 
 
 def _parent(metrics: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from postq.cli.tables import facts, grid
 from postq.cli.terminal import clean
 from postq.cli.wording import clock, count, duration, share, size
 from postq.jobs.views import AttemptView, JobView
+from postq.reports.looks import looks_at_test
 
 BAR_CELLS = 24
 SHOWN_ATTEMPTS = 5
@@ -109,7 +110,7 @@ def _result_words(result: Mapping[str, Any]) -> str:
 
 def _looks(view: JobView) -> str:
     looks = (view.result or {}).get("test_touches")
-    return f"evaluated {count(looks, 'time')} so far" if isinstance(looks, int) else ""
+    return f"evaluated {looks_at_test(looks)}" if isinstance(looks, int) else ""
 
 
 def _detections(view: JobView) -> Text | None:

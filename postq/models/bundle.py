@@ -30,7 +30,7 @@ class BundleRow(SQLModel, table=True):
     job_id: int | None = Field(default=None, index=True, sa_type=sa.BigInteger)
     """The training job that made it; no foreign key, since a job also names its bundle."""
     test_touches: int = 0
-    """How often the bundle's test split was evaluated."""
+    """How often the bundle's test split was evaluated since its training, which did so once."""
     created_at: datetime = Field(sa_type=UtcDateTime)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from postq.reports.looks import looks_at_test
 from postq.reports.stored import StoredBundle
 from postq.reports.subject import Subject
 
@@ -26,14 +27,9 @@ def data_facts(subject: Subject, stored: StoredBundle, report: Mapping[str, Any]
         ("of these without a learned label", _number(unlabelled)),
         ("label mentions the model does not know", _number(report.get("unlearned_mentions"))),
         ("labels on no document judged here", _listed(report.get("labels_without_support") or [])),
-        ("test split evaluated", _touches(subject)),
+        ("test split evaluated", looks_at_test(subject.test_touches) if sizes["test"] else ""),
     ]
     return tuple((name, value) for name, value in rows if value)
-
-
-def _touches(subject: Subject) -> str:
-    times = {0: "never again", 1: "once more"}.get(subject.test_touches, f"{subject.test_touches} more times")
-    return f"at the end of training, and {times} since"
 
 
 def configuration(stored: StoredBundle) -> Pairs:

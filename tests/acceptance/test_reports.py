@@ -26,7 +26,7 @@ def test_job_name_and_alias_mean_the_same_bundle(journey: Journey) -> None:
     for reference in ("opinions-tfidf", "@production", "bundle:1"):
         assert journey.user.asks("report", reference) == first
     assert first["kind"] == "tfidf"
-    assert first["data_facts"]["test split evaluated"] == "at the end of training, and once more since"
+    assert first["data_facts"]["test split evaluated"] == "twice: at the end of training and once since"
 
 
 def test_the_page_is_one_file_that_a_browser_can_read(journey: Journey, tmp_path: Path) -> None:

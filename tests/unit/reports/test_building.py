@@ -142,7 +142,7 @@ def test_a_test_document_with_a_twin_in_training_is_told_in_the_headline(
 
 def test_how_often_the_test_split_was_looked_at_is_told(tfidf_folder: Path, report_of: ReportOf) -> None:
     facts = dict(report_of(tfidf_folder, test_touches=2).data_facts)
-    assert facts["test split evaluated"] == "at the end of training, and 2 more times since"
+    assert facts["test split evaluated"] == "3 times: at the end of training and twice since"
     assert facts["near-duplicate clusters"] == "380 over 380 documents"
 
 
