@@ -26,6 +26,7 @@ from postq.jobs.leases import Lease, renew
 from postq.jobs.queries import job_view, list_jobs
 from postq.jobs.submit import submit
 from postq.jobs.verify import verify_job
+from postq.learning.thresholds.decision import Decision
 from postq.migrations import upgrade
 from postq.models.tables import bundle, document, prediction, prediction_label
 from postq.predictions.write import content_hashes, write_predictions
@@ -224,7 +225,7 @@ def _timed_commit(world: World) -> tuple[float, float]:
             bundle_id=lease.bundle_id or 0,
             fingerprint=lease.fingerprint or b"",
             labels=LABELS,
-            thresholds=np.full(len(LABELS), 0.95, dtype=np.float32),
+            decision=Decision.at([0.95] * len(LABELS)),
             batches=[batch],
             document_hashes=hashes,
         )

@@ -12,15 +12,22 @@ from postq.cli.figures import figures_of, figures_table
 from postq.cli.tables import facts
 from postq.cli.terminal import clean
 from postq.cli.wording import clock, count, short_path, size
+from postq.learning.rules.telling import rule_sentence
 from postq.models.bundle import BundleRow
 from postq.reports.looks import looks_at_test
 
 
 def bundle_page(bundle: ListedBundle, *, home: Path) -> RenderableType:
-    """Heading, facts, figures, labels."""
+    """Heading, facts, figures, rules, labels."""
     row = bundle.row
     heading = Text.assemble((f"Bundle {row.id}", "bold"), " · ", clean(row.name), " · ", row.kind)
-    return Group(heading, facts(_facts(bundle, home)), *_figures(row.metrics), *_labels(row.labels))
+    return Group(
+        heading,
+        facts(_facts(bundle, home)),
+        *_figures(row.metrics),
+        *_rules(row.metrics),
+        *_labels(row.labels),
+    )
 
 
 def _facts(bundle: ListedBundle, home: Path) -> list[tuple[str, str]]:
@@ -33,6 +40,7 @@ def _facts(bundle: ListedBundle, home: Path) -> list[tuple[str, str]]:
         ("folder", f"{short_path(home / row.path)} ({size(row.size_bytes)})"),
         ("digest", row.digest),
         ("fingerprint", row.fingerprint.hex()),
+        ("rules", row.metrics.get("rules", {}).get("sentence", "")),
         ("test split", _looks(row)),
     ]
 
@@ -54,6 +62,18 @@ def _parent(metrics: Mapping[str, Any]) -> str:
 def _figures(metrics: Mapping[str, Any]) -> list[RenderableType]:
     found = figures_of(metrics)
     return [Text(""), figures_table(found)] if found else []
+
+
+def _rules(metrics: Mapping[str, Any]) -> list[RenderableType]:
+    """The rules in force that the row keeps, each with its evidence."""
+    found = metrics.get("rules", {})
+    if not found.get("first"):
+        return []
+    lines = [clean(rule_sentence(each)) for each in found["first"]]
+    more = found["count"] - len(lines)
+    if more:
+        lines.append(f"and {count(more, 'more rule')}: see `postq report`")
+    return [Text(""), *map(Text, lines)]
 
 
 def _labels(labels: list[str]) -> list[RenderableType]:

@@ -28,6 +28,8 @@ def report_lines(report: Report) -> RenderableType:
         figures_table(list(_figures(report))),
         Text(""),
         *_findings(report),
+        *(Text(clean(f"Rules between labels, {each}")) for each in report.rules[:1]),
+        *(Text(clean(f"  {each}")) for each in report.rules[1:]),
         Text(""),
         facts(report.data_facts),
     ]

@@ -14,13 +14,13 @@ from postq.errors import BadInput
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
-    from numpy.typing import NDArray
     from sqlalchemy.orm import Session
 
     from postq.learning.bundle.bundle import Bundle
+    from postq.learning.thresholds.decision import Decision
     from postq.models import BundleRow, Job
 
+Rules = Literal["off", "implications"]
 Method = Literal["per_label", "bagged", "shrunk", "global", "micro", "micro_macro", "half"]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -31,6 +31,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
         "postq rethreshold @production --method global",
         "postq rethreshold opinions-tfidf --method bagged --name opinions-bagged",
         "postq rethreshold @production --method shrunk --job 7",
+        "postq rethreshold opinions-tfidf --rules implications --name opinions-rules",
     ),
     exits=(3, 4, 5, 8, *ON_DATABASE),
 )
@@ -41,6 +42,14 @@ def rethreshold(
     method: Annotated[
         Method, typer.Option(help="How thresholds are tuned; docs/thresholds.md says when to use which.")
     ] = "micro_macro",
+    rules: Annotated[
+        Rules | None,
+        typer.Option(
+            help="Rules between labels, judged anew and kept only where they help; docs/rules.md. "
+            "[default: what the bundle was judged with]",
+            show_default=False,
+        ),
+    ] = None,
     name: Annotated[
         str | None,
         typer.Option(
@@ -64,11 +73,13 @@ def rethreshold(
     classification are recomputed from its stored scores, so that `--only-new` finds these documents scored.
     """
     invocation = invocation_of(ctx)
-    made = _made(invocation, bundle, method=method, name=name, job=job)
+    made = _made(invocation, bundle, method=method, rules=rules, name=name, job=job)
     if json:
         show_json(made)
         return
     say(f"Bundle {made['bundle']}, {made['name']}, has {method} thresholds.")
+    if made["rules"]:
+        say(f"Rules between labels, {made['rules']}")
     if made["same_labels"]:
         note("The thresholds are the ones it had: it predicts exactly what its parent predicts.")
     if made["job_state"] in ("ready", "running"):
@@ -78,7 +89,13 @@ def rethreshold(
 
 
 def _made(
-    invocation: Invocation, reference: str, *, method: Method, name: str | None, job: int | None
+    invocation: Invocation,
+    reference: str,
+    *,
+    method: Method,
+    rules: Rules | None,
+    name: str | None,
+    job: int | None,
 ) -> dict[str, object]:
     from postq.db import database_now
     from postq.jobs.relabelling import begin_relabelling
@@ -93,10 +110,12 @@ def _made(
         source = _source(session, job, home=home, parent=parent) if job is not None else None
     opened = open_bundle(home / parent.path, expected_digest=parent.digest)
     chosen = checked_name(name or f"{opened.name}-{method}")
+
+    def make(folder: "Path") -> "Bundle":
+        return rethreshold_bundle(opened, method=method, name=chosen, output=folder, rules=rules)
+
     with (
-        drafted(
-            home, lambda folder: rethreshold_bundle(opened, method=method, name=chosen, output=folder)
-        ) as new,
+        drafted(home, make) as new,
         invocation.database.transaction() as session,
     ):
         now = database_now(session)
@@ -107,7 +126,7 @@ def _made(
                 session, source, bundle=row, now=now, settings=invocation.settings
             ).job_id
     if source is not None and relabelled is not None:
-        state = _relabel(invocation, relabelled, source=source, bundle=row, thresholds=new.thresholds.values)
+        state = _relabel(invocation, relabelled, source=source, bundle=row, decision=new.thresholds.decision)
     return {
         "bundle": row.id,
         "name": row.name,
@@ -115,6 +134,7 @@ def _made(
         "fingerprint": row.fingerprint.hex(),
         "parent": parent.id,
         "method": method,
+        "rules": row.metrics.get("rules", {}).get("sentence"),
         "same_labels": row.fingerprint == parent.fingerprint,
         "job": relabelled,
         "job_state": state,
@@ -127,7 +147,7 @@ def _relabel(
     *,
     source: "Job",
     bundle: "BundleRow",
-    thresholds: "NDArray[np.float64]",
+    decision: "Decision",
 ) -> str:
     """Label shard after shard; returns the state of the job then."""
     from postq.db import database_now
@@ -144,7 +164,7 @@ def _relabel(
                 job_id,
                 source_id=source.id,
                 bundle_id=bundle.id,
-                thresholds=thresholds,
+                decision=decision,
                 now=database_now(session),
                 settings=invocation.settings,
             )

@@ -180,7 +180,7 @@ def _judge(row: "BundleRow", levels: "TierLevels", *, home: Path, risk: float | 
     bundle = open_bundle(home / row.path, expected_digest=row.digest)
     tiers = [each.tier for each in label_tiers(read_metrics(bundle), levels=levels)]
     gate = None if risk is None else _gate(bundle, risk)
-    return Judge(labels=bundle.labels, thresholds=bundle.thresholds.values, tiers=tiers, gate=gate)
+    return Judge(labels=bundle.labels, decision=bundle.thresholds.decision, tiers=tiers, gate=gate)
 
 
 def _gate(bundle: "Bundle", risk: float) -> "Gate":
@@ -194,7 +194,7 @@ def _gate(bundle: "Bundle", risk: float) -> "Gate":
             "nothing.",
             hint="Train on a corpus with a test split, or leave out --risk.",
         )
-    return control_risk(test.truth, test.scores, bundle.thresholds.values, risk=risk)
+    return control_risk(test.truth, test.scores, bundle.thresholds.decision, risk=risk)
 
 
 def form_of(output: Path | None) -> Literal["jsonl", "csv"] | None:

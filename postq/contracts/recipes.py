@@ -11,11 +11,16 @@ ThresholdMethod = Literal["half", "global", "per_label", "bagged", "shrunk", "mi
 SelectionMetric = Literal["map", "f1_at_0.5", "tuned_micro_f1", "tuned_macro_f1"]
 LossName = Literal["bce", "bce_pos_weight", "asl", "focal"]
 HeadName = Literal["pooled", "label_attention"]
+RuleChoice = Literal["off", "implications"]
 LongText = Literal["truncate", "head_tail", "chunk_max", "chunk_mean"]
 
 
 def _is_pooled(head: str) -> bool:
     return head == "pooled"
+
+
+def _is_off(rules: str) -> bool:
+    return rules == "off"
 
 
 class SplitRecipe(Record):
@@ -62,6 +67,10 @@ class TfidfRecipe(Record):
     """Folds for out-of-fold scores, used to choose C and to tune thresholds."""
     thresholds: ThresholdMethod = "micro_macro"
     """The reasons for this default are in `docs/thresholds.md`."""
+    rules: RuleChoice = Field("off", exclude_if=_is_off)
+    """Rules between labels on top of thresholds, kept only where they help; see `docs/rules.md`.
+
+    The default is left out of stored recipes, so that older bundles keep their digests."""
     seed: int = 42
 
 
@@ -113,6 +122,10 @@ class EncoderRecipe(Record):
     """Train the TF-IDF baseline on the same split and report both."""
     thresholds: ThresholdMethod = "micro_macro"
     """The reasons for this default are in `docs/thresholds.md`."""
+    rules: RuleChoice = Field("off", exclude_if=_is_off)
+    """Rules between labels on top of thresholds, kept only where they help; see `docs/rules.md`.
+
+    The default is left out of stored recipes, so that older bundles keep their digests."""
     seed: int = 42
 
 

@@ -117,7 +117,7 @@ def _sketch(session: Session, of: Job, bundle: Bundle, *, should_stop: Callable[
     learned = frozenset(entry.content_hash for entry in read_split(bundle.path) if entry.split != "test")
     assert of.id is not None
     return sketch_job(
-        session, of.id, thresholds=bundle.thresholds.values, without=learned, should_stop=should_stop
+        session, of.id, decision=bundle.thresholds.decision, without=learned, should_stop=should_stop
     )
 
 
@@ -212,7 +212,7 @@ def _of_bundle(row: BundleRow, watched: Job, bundle: Bundle, *, home: Path) -> R
         name=f"the stored {found[0]} scores of bundle {row.id}",
         job_id=None,
         bundle_id=row.id or 0,
-        sketch=sketch(found[1].scores, theirs.thresholds.values),
+        sketch=sketch(found[1].scores, theirs.thresholds.decision),
         same_scores=same,
     )
 

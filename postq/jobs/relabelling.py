@@ -3,9 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-import numpy as np
 import sqlalchemy as sa
-from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from postq.contracts.scoring import DocumentFailure
@@ -18,6 +16,7 @@ from postq.jobs.finish import settle
 from postq.jobs.leases import Lease, lease_of
 from postq.jobs.states import JOB_SUCCEEDED, move_jobs, move_shards
 from postq.jobs.submit import Submitted
+from postq.learning.thresholds.decision import Decision
 from postq.models.attempt import AttemptOutcome
 from postq.models.bundle import BundleRow
 from postq.models.corpus import Corpus
@@ -86,11 +85,11 @@ def relabel_next(
     *,
     source_id: int,
     bundle_id: int,
-    thresholds: NDArray[np.float64],
+    decision: Decision,
     now: datetime,
     settings: Settings,
 ) -> bool:
-    """Label one shard by (labels,) thresholds and prolong the leases of the rest; False when none is left.
+    """Label one shard by `decision` and prolong the leases of the rest; False when none is left.
 
     Each in a transaction of its own, so that on SQLite others can write in between.
     """
@@ -105,7 +104,7 @@ def relabel_next(
     bundle = session.get_one(BundleRow, bundle_id)
 
     def copy(session: Session, lease: Lease) -> StoredCounts:
-        return _copy(session, source_id, lease, bundle=bundle, thresholds=thresholds)
+        return _copy(session, source_id, lease, bundle=bundle, decision=decision)
 
     message = f"labels recomputed from the scores of job {source_id}"
     commit(session, lease, now=now, settings=settings, store=copy, message=message, whole=False)
@@ -205,7 +204,7 @@ def _copy(
     lease: Lease,
     *,
     bundle: BundleRow,
-    thresholds: NDArray[np.float64],
+    decision: Decision,
 ) -> StoredCounts:
     """One shard's predictions, cut anew, and its quarantined documents as they are."""
     assert bundle.id is not None
@@ -218,7 +217,7 @@ def _copy(
             bundle_id=bundle.id,
             fingerprint=bundle.fingerprint,
             labels=bundle.labels,
-            thresholds=thresholds,
+            decision=decision,
             batches=[batch.scored],
             document_hashes=batch.content_hashes,
         )

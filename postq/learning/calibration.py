@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from postq.contracts.record import Record
 from postq.errors import IntegrityError, LabelSetMismatch, NotTrainable
+from postq.learning.thresholds.decision import require_finite
 from postq.learning.thresholds.sweep import from_logit, to_logit
-from postq.learning.thresholds.threshold_set import TunedOn, require_finite
+from postq.learning.thresholds.threshold_set import TunedOn
 
 FEWEST_POSITIVES = 5
 """Labels with fewer positives keep their scores: two numbers cannot be learned from them."""

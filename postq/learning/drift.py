@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from postq.learning.metrics.wilson import wilson_interval
 from postq.learning.review import logit
+from postq.learning.thresholds.decision import Decision
 
 ALPHA = 0.01
 """Chance of any false alarm in one family of checks."""
@@ -127,9 +128,9 @@ class Drift:
         return (*_flip_alarms(self.flips), *_empty_alarms(self.empty), *_label_alarms(self.labels))
 
 
-def sketch(scores: NDArray[np.floating], thresholds: NDArray[np.float64]) -> Sketch:
-    """The sketch of (docs, labels) scores, predicted at or over (labels,) thresholds."""
-    decided = scores.astype(np.float64) >= thresholds
+def sketch(scores: NDArray[np.floating], decision: Decision) -> Sketch:
+    """The sketch of (docs, labels) scores and of what is predicted from them."""
+    decided = decision.decide(scores)
     return Sketch(
         documents=len(scores),
         empty=int((~decided.any(axis=1)).sum()),

@@ -17,7 +17,8 @@ from postq.learning.metrics.breakdown import by_label, by_length
 from postq.learning.metrics.counts import summary
 from postq.learning.metrics.ranking import mean_average_precision
 from postq.learning.metrics.reliability import brier_score, expected_calibration_error, reliability_bins
-from postq.learning.thresholds.threshold_set import ThresholdSet, apply_thresholds
+from postq.learning.thresholds.decision import apply_thresholds
+from postq.learning.thresholds.threshold_set import ThresholdSet
 from postq.learning.thresholds.tuning import HALF
 
 TRACKS = ("all", "labelled")
@@ -93,7 +94,7 @@ def report(judged: Judged, thresholds: ThresholdSet, *, seed: int = 42) -> dict[
     """Every metric at 0.5, the global and the default thresholds, on both tracks; ready for JSON."""
     labelled = np.asarray(judged.truth.any(axis=1))
     supported = np.asarray(judged.truth.any(axis=0))
-    predictions = {cut: apply_thresholds(judged.scores, cut_values(thresholds, cut)) for cut in CUTS}
+    predictions = {cut: _decided(judged.scores, thresholds, cut) for cut in CUTS}
     default = predictions["default"]
     return {
         "documents": len(labelled),
@@ -121,11 +122,11 @@ def report(judged: Judged, thresholds: ThresholdSet, *, seed: int = 42) -> dict[
     }
 
 
-def cut_values(thresholds: ThresholdSet, cut: str) -> NDArray[np.float64]:
-    """(labels,) thresholds of one of CUTS."""
+def _decided(scores: NDArray[np.floating], thresholds: ThresholdSet, cut: str) -> NDArray[np.bool_]:
+    """(docs, labels) predictions at one of CUTS; rules between labels belong to the default."""
     if cut == "default":
-        return thresholds.values
-    return np.full(len(thresholds.labels), HALF if cut == "half" else thresholds.global_threshold)
+        return thresholds.decide(scores)
+    return apply_thresholds(scores, HALF if cut == "half" else thresholds.global_threshold)
 
 
 def _track(

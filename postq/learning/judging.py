@@ -8,16 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from postq.contracts.document import Document
-from postq.contracts.recipes import ThresholdMethod
+from postq.contracts.recipes import EncoderRecipe, TfidfRecipe
 from postq.learning.bundle.score_file import Part, ScoredPart
 from postq.learning.data import TrainingData
+from postq.learning.deciding import tune_decision
 from postq.learning.evaluation import CUTS, Judged, judge, report
 from postq.learning.hooks import Hooks
 from postq.learning.labels import indicator_matrix
-from postq.learning.metrics.counts import summary
-from postq.learning.thresholds.cross_fit import cross_fitted_predictions
+from postq.learning.rules.sources import proposed_in_training
 from postq.learning.thresholds.threshold_set import ThresholdSet, TunedOn
-from postq.learning.thresholds.tuning import tune_thresholds
 
 
 class Trained(Protocol):
@@ -54,6 +53,8 @@ class JudgedModel:
     """By split: validation and test, where they hold documents."""
     judged: dict[str, Judged]
     parts: list[ScoredPart]
+    rules: dict[str, Any] | None = None
+    """How rules between labels were judged; None where none were asked for."""
 
 
 def judge_model(
@@ -62,22 +63,25 @@ def judge_model(
     *,
     tuning: Tuning,
     validation: NDArray[np.float32],
-    method: ThresholdMethod,
+    recipe: TfidfRecipe | EncoderRecipe,
     model: str,
-    seed: int,
     hooks: Hooks,
 ) -> JudgedModel:
-    """Tune on `tuning`, report on validation, whose honest scores are given, and, once, on test."""
+    """Tune on `tuning` by the recipe's thresholds, rules and seed; report on validation and, once, on test.
+
+    `validation` holds honest scores of the validation documents.
+    """
     truth = indicator_matrix(tuning.documents, data.labels)
     hooks.progress("thresholds", 0, 1, {})
-    thresholds = tune_thresholds(
+    decided = tune_decision(
         truth,
         tuning.scores,
         labels=data.labels,
-        method=method if truth.any() else "half",
+        method=recipe.thresholds,
         score_space=trained.score_space,
-        tuned_on=tuning.on,
-        seed=seed,
+        on=tuning.on,
+        proposed=proposed_in_training(recipe.rules, data.train, tuning.documents, data.labels),
+        seed=recipe.seed,
     )
     support = indicator_matrix(data.train, data.labels).sum(axis=0)
     scored: dict[Literal["validation", "test"], tuple[Sequence[Document], NDArray[np.float32]]] = {
@@ -90,9 +94,12 @@ def judge_model(
         if documents
     }
     return JudgedModel(
-        thresholds=thresholds,
-        tuning=_tuning_figures(truth, tuning, thresholds, seed=seed),
-        reports={str(split): report(one, thresholds, seed=seed) for split, one in judged.items()},
+        thresholds=decided.thresholds,
+        tuning=decided.figures,
+        rules=decided.rules,
+        reports={
+            str(split): report(one, decided.thresholds, seed=recipe.seed) for split, one in judged.items()
+        },
         judged={str(split): one for split, one in judged.items()},
         parts=[
             _part("tuning", model, tuning.documents, truth, tuning.scores),
@@ -103,20 +110,6 @@ def judge_model(
             ),
         ],
     )
-
-
-def _tuning_figures(
-    truth: NDArray[np.bool_], tuning: Tuning, thresholds: ThresholdSet, *, seed: int
-) -> dict[str, Any]:
-    """How good the thresholds look on their own documents, and how good they honestly are."""
-    crossed = cross_fitted_predictions(truth, tuning.scores, method=thresholds.method, seed=seed)
-    return {
-        "on": tuning.on,
-        "method": thresholds.method,
-        "documents": len(truth),
-        "resubstituted": summary(truth, thresholds.decide(tuning.scores)),
-        "cross_fitted": summary(truth, crossed),
-    }
 
 
 def _part(

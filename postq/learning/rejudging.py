@@ -13,12 +13,10 @@ from postq.errors import BundleUnusable, NotTrainable
 from postq.learning.bundle.bundle import Bundle
 from postq.learning.bundle.manifest import METRICS
 from postq.learning.bundle.score_file import Part, ScoredPart, read_scores
+from postq.learning.deciding import Proposed, tune_decision
 from postq.learning.evaluation import Judged, report
 from postq.learning.judging import JudgedModel
-from postq.learning.metrics.counts import summary
-from postq.learning.thresholds.cross_fit import cross_fitted_predictions
-from postq.learning.thresholds.threshold_set import ThresholdSet, TunedOn
-from postq.learning.thresholds.tuning import tune_thresholds
+from postq.learning.thresholds.threshold_set import TunedOn
 
 MAIN, BASELINE = "main", "baseline"
 
@@ -106,23 +104,25 @@ def rejudge(
     score_space: str,
     counts: KnownCounts,
     seed: int,
+    proposed: Proposed | None = None,
 ) -> JudgedModel:
-    """Tune by `method` on the tuning scores and report on validation and test, as training does."""
-    tuning = scores.tuning
-    thresholds = tune_thresholds(
-        tuning.truth,
-        tuning.scores,
+    """Tune by `method`, with the rules proposed, on the tuning scores; report as training does."""
+    decided = tune_decision(
+        scores.tuning.truth,
+        scores.tuning.scores,
         labels=labels,
-        method=method if tuning.truth.any() else "half",
+        method=method,
         score_space=score_space,
-        tuned_on=scores.tuned_on,
+        on=scores.tuned_on,
+        proposed=proposed,
         seed=seed,
     )
     judged = {split: _judged(part, split, counts) for split, part in scores.judged.items()}
     return JudgedModel(
-        thresholds=thresholds,
-        tuning=_tuning_figures(scores, thresholds, seed=seed),
-        reports={split: report(one, thresholds, seed=seed) for split, one in judged.items()},
+        thresholds=decided.thresholds,
+        tuning=decided.figures,
+        rules=decided.rules,
+        reports={split: report(one, decided.thresholds, seed=seed) for split, one in judged.items()},
         judged=judged,
         parts=scores.parts,
     )
@@ -148,15 +148,3 @@ def _judged(part: ScoredPart, split: str, counts: KnownCounts) -> Judged:
         unlearned=(counts.unlearned or {}).get(split, 0),
         training_support=counts.training_support,
     )
-
-
-def _tuning_figures(scores: StoredScores, thresholds: ThresholdSet, *, seed: int) -> dict[str, Any]:
-    truth, found = scores.tuning.truth, scores.tuning.scores
-    crossed = cross_fitted_predictions(truth, found, method=thresholds.method, seed=seed)
-    return {
-        "on": scores.tuned_on,
-        "method": thresholds.method,
-        "documents": len(truth),
-        "resubstituted": summary(truth, thresholds.decide(found)),
-        "cross_fitted": summary(truth, crossed),
-    }

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from postq.contracts.recipes import ThresholdMethod
+from postq.contracts.recipes import RuleChoice, ThresholdMethod
 from postq.learning.bootstrap import difference, f1_samples
 from postq.learning.bundle.bundle import Bundle
 from postq.learning.bundle.manifest import DESCRIPTIVE_FILES, LABELS
@@ -15,13 +15,24 @@ from postq.learning.bundle.writing import write_bundle
 from postq.learning.detectors import detect_threshold_overfit
 from postq.learning.judging import JudgedModel, comparison_rows
 from postq.learning.rejudging import BASELINE, known_counts, read_metrics, rejudge, stored_scores
+from postq.learning.rules.sources import kept_rules, proposed_from_bundle
 from postq.learning.thresholds.tuning import tune_thresholds
 
 OVERFIT = "THRESHOLD_OVERFIT"
 
 
-def rethreshold_bundle(bundle: Bundle, *, method: ThresholdMethod, name: str, output: Path) -> Bundle:
+def rethreshold_bundle(
+    bundle: Bundle,
+    *,
+    method: ThresholdMethod,
+    name: str,
+    output: Path,
+    rules: RuleChoice | None = None,
+) -> Bundle:
     """Write the bundle folder `output`: `bundle`'s model with thresholds tuned anew on its stored scores.
+
+    Rules between labels are mined and judged anew too: those of `rules`, by default of the kind the bundle
+    was judged with.
 
     The model digest stays, so that stored scores of documents keep their meaning; the digest and, where a
     threshold moved, the fingerprint are new. metrics.json names the parent. Needs no device and loads no
@@ -29,6 +40,7 @@ def rethreshold_bundle(bundle: Bundle, *, method: ThresholdMethod, name: str, ou
     """
     metrics = read_metrics(bundle)
     scores = stored_scores(bundle, metrics=metrics)
+    choice: RuleChoice = rules or (metrics.get("rules") or {}).get("choice", "off")
     judged = rejudge(
         scores,
         labels=bundle.labels,
@@ -36,6 +48,7 @@ def rethreshold_bundle(bundle: Bundle, *, method: ThresholdMethod, name: str, ou
         score_space=bundle.score_space,
         counts=known_counts(metrics),
         seed=bundle.recipe.seed,
+        proposed=proposed_from_bundle(choice, bundle.path, scores.tuning, bundle.labels, metrics),
     )
     return write_bundle(
         output,
@@ -74,8 +87,10 @@ def _metrics(bundle: Bundle, before: Mapping[str, Any], judged: JudgedModel, *, 
     """The parent's metrics with everything anew that hangs on thresholds."""
     others = [row for row in before["comparison"] if row["model"] != before["name"]]
     kept = [found for found in before["detections"] if found["event"] != OVERFIT]
+    kept_facts = {key: value for key, value in before.items() if key != "rules"}
     return {
-        **before,
+        **kept_facts,
+        **({} if judged.rules is None else {"rules": judged.rules}),
         "name": name,
         "parent": {"name": bundle.name, "digest": bundle.digest, "thresholds": bundle.thresholds.method},
         "comparison": [*comparison_rows(judged, model=name, kind=bundle.kind), *others],
@@ -125,6 +140,7 @@ def _against_baseline(
         seed=bundle.recipe.seed,
     )
     own = judged.judged["test"]
+    cut = cut.model_copy(update={"rules": kept_rules(metrics["baseline"])})
     ours = f1_samples(own.truth, judged.thresholds.decide(own.scores))
     base = f1_samples(theirs.test.truth, cut.decide(theirs.test.scores))
     found = {each: difference(getattr(ours, each), getattr(base, each)) for each in ("micro", "macro")}

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from postq.contracts.scoring import ScoreBatch
+from postq.learning.thresholds.decision import Decision
 from postq.learning.tiers import Tier
 
 if TYPE_CHECKING:
@@ -39,8 +40,7 @@ class Judge:
     """What is known of a bundle's labels, column by column."""
 
     labels: Sequence[str]
-    thresholds: NDArray[np.float64]
-    """(labels,)"""
+    decision: Decision
     tiers: Sequence[Tier]
     gate: "Gate | None" = None
     """Where given, documents that it lets pass have no need."""
@@ -48,7 +48,7 @@ class Judge:
     def needs(self, batch: ScoreBatch) -> NDArray[np.float64]:
         """(docs,) the weights of each document's reasons together; 0 where there are none."""
         weight = self._near(batch.scores) + self._doubtful(batch.scores) + self._unread(batch)
-        weight = weight + EMPTY_WEIGHT * ~self._predicted(batch.scores).any(axis=1)
+        weight = weight + EMPTY_WEIGHT * ~self.predicted(batch.scores).any(axis=1)
         if self.gate is None:
             return np.asarray(weight)
         stopped = self.margins(batch.scores).min(axis=1) <= self.gate.cut
@@ -63,8 +63,14 @@ class Judge:
             found.append(Reason(kind="not_safe", weight=RISK_WEIGHT, sentence=text))
         return tuple(sorted(found, key=lambda reason: -reason.weight))
 
-    def _predicted(self, scores: NDArray[np.float32]) -> NDArray[np.bool_]:
-        return np.asarray(scores.astype(np.float64) >= self.thresholds)
+    @property
+    def thresholds(self) -> NDArray[np.float64]:
+        """(labels,)"""
+        return self.decision.values
+
+    def predicted(self, scores: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """(docs, labels) labels decided for each document."""
+        return self.decision.decide(scores)
 
     def margins(self, scores: NDArray[np.float32]) -> NDArray[np.float64]:
         """(docs, labels) distance to the threshold in logits; infinite for labels never predicted."""
@@ -76,7 +82,7 @@ class Judge:
 
     def _doubtful(self, scores: NDArray[np.float32]) -> NDArray[np.float64]:
         weights = np.array([TIER_WEIGHTS.get(tier, 0.0) for tier in self.tiers])
-        return np.asarray((self._predicted(scores) * weights).max(axis=1))
+        return np.asarray((self.predicted(scores) * weights).max(axis=1))
 
     def _unread(self, batch: ScoreBatch) -> NDArray[np.float64]:
         share = 1 - batch.tokens_seen / np.maximum(batch.tokens_total, 1)
@@ -92,7 +98,7 @@ class Judge:
             yield Reason(kind="near_threshold", weight=weight, sentence=text)
 
     def _say_doubtful(self, batch: ScoreBatch, at: int) -> Iterator[Reason]:
-        columns = np.flatnonzero(self._predicted(batch.scores[at : at + 1])[0]).tolist()
+        columns = np.flatnonzero(self.predicted(batch.scores[at : at + 1])[0]).tolist()
         doubtful = [column for column in columns if self.tiers[column] in TIER_WEIGHTS]
         if doubtful:
             named = ", ".join(f"'{self.labels[column]}' ({self.tiers[column]})" for column in doubtful)
@@ -101,7 +107,7 @@ class Judge:
             yield Reason(kind="doubtful_label", weight=weight, sentence=text)
 
     def _say_rest(self, batch: ScoreBatch, at: int) -> Iterator[Reason]:
-        if not self._predicted(batch.scores[at : at + 1]).any():
+        if not self.predicted(batch.scores[at : at + 1]).any():
             text = "no label reaches its threshold"
             yield Reason(kind="no_label", weight=EMPTY_WEIGHT, sentence=text)
         seen, total = int(batch.tokens_seen[at]), int(batch.tokens_total[at])

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from postq.errors import BadInput
 from postq.learning.review import logit
+from postq.learning.thresholds.decision import Decision
 
 ROUNDING = 1 + 1e-12
 """So that a risk of exactly 1 / (documents + 1) can be kept, by looking at everything."""
@@ -36,7 +37,7 @@ class Gate:
 
 
 def control_risk(
-    truth: NDArray[np.bool_], scores: NDArray[np.floating], thresholds: NDArray[np.float64], *, risk: float
+    truth: NDArray[np.bool_], scores: NDArray[np.floating], decision: Decision, *, risk: float
 ) -> Gate:
     """The gate from (docs, labels) truth and scores of documents that taught and tuned nothing.
 
@@ -49,8 +50,8 @@ def control_risk(
             f"A risk of {risk:g} cannot be kept on the evidence of {documents} documents.",
             hint=f"Ask for one of at least {least:.2g} and under 1, such as 0.05.",
         )
-    wrong = np.asarray(((scores.astype(np.float64) >= thresholds) != truth).any(axis=1))
-    nearest = nearest_margin(scores, thresholds)
+    wrong = np.asarray((decision.decide(scores) != truth).any(axis=1))
+    nearest = nearest_margin(scores, decision.values)
     cuts = np.unique(np.append(nearest, -np.inf))
     order = np.argsort(nearest, kind="stable")
     caught = np.concatenate([[0], np.cumsum(wrong[order])])

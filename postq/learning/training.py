@@ -18,6 +18,7 @@ from postq.learning.detectors import Detection, detect_empty, detect_leak, detec
 from postq.learning.hooks import Hooks
 from postq.learning.judging import JudgedModel, Trained, Tuning, comparison_rows, judge_model
 from postq.learning.labels import labels_on_all
+from postq.learning.rules.telling import rules_in_short
 
 MAIN, BASELINE = "main", "baseline"
 
@@ -94,6 +95,7 @@ def train_bundle(
         "comparison": metrics["comparison"],
         "against_baseline": metrics["against_baseline"],
         "detections": [found["event"] for found in metrics["detections"]],
+        **rules_in_short(metrics),
         "timing": main.timing,
     }
 
@@ -114,9 +116,8 @@ def _train_tfidf(recipe: TfidfRecipe, data: TrainingData, *, model: str, hooks: 
         data,
         tuning=tuning,
         validation=validation,
-        method=recipe.thresholds,
+        recipe=recipe,
         model=model,
-        seed=recipe.seed,
         hooks=hooks,
     )
     return _Outcome(
@@ -155,12 +156,14 @@ def _told(found: Detection, data: Mapping[str, Any], *, hooks: Hooks) -> dict[st
 
 
 def _baseline(recipe: EncoderRecipe, data: TrainingData, *, hooks: Hooks) -> _Outcome:
-    """TF-IDF at its defaults on the encoder's own split, labels and seed; its phases are told as its own."""
+    """TF-IDF at its defaults on the encoder's own split, labels, rules and seed; its phases are its own."""
 
     def progress(phase: str, done: int, total: int, figures: Mapping[str, float]) -> None:
         hooks.progress(f"{BASELINE} {phase}", done, total, figures)
 
-    own = TfidfRecipe(text=recipe.text, split=recipe.split, labels=recipe.labels, seed=recipe.seed)
+    own = TfidfRecipe(
+        text=recipe.text, split=recipe.split, labels=recipe.labels, rules=recipe.rules, seed=recipe.seed
+    )
     return _train_tfidf(own, data, model=BASELINE, hooks=replace(hooks, progress=progress))
 
 
@@ -193,9 +196,8 @@ def _train_encoder(
         data,
         tuning=Tuning(documents=data.validation, scores=scores, on="validation"),
         validation=scores,
-        method=recipe.thresholds,
+        recipe=recipe,
         model=MAIN,
-        seed=recipe.seed,
         hooks=hooks,
     )
     found = [
@@ -259,6 +261,7 @@ def _model_facts(outcome: _Outcome) -> dict[str, Any]:
         "tuning": outcome.judged.tuning,
         "validation": outcome.judged.reports.get("validation"),
         "test": outcome.judged.reports.get("test"),
+        **({} if outcome.judged.rules is None else {"rules": outcome.judged.rules}),
     }
 
 

@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import sqlalchemy as sa
-from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from postq.learning.drift import Flips, Sketch, sketch
 from postq.learning.hooks import StopRequested, never_stop
+from postq.learning.thresholds.decision import Decision
 from postq.models.tables import job, prediction, prediction_label
 from postq.predictions.stored import stored_batches
 
@@ -24,21 +24,21 @@ def sketch_job(
     session: Session,
     job_id: int,
     *,
-    thresholds: NDArray[np.float64],
+    decision: Decision,
     without: frozenset[bytes] = frozenset(),
     should_stop: Callable[[], bool] = never_stop,
 ) -> Sketch:
-    """The sketch of a job's predictions, cut at its bundle's (labels,) thresholds; scores are streamed.
+    """The sketch of a job's predictions, as its bundle decides them; scores are streamed.
 
     Documents whose content hash is in `without` are left out. Raises StopRequested.
     """
-    total = sketch(np.zeros((0, len(thresholds)), np.float32), thresholds)
+    total = sketch(np.zeros((0, len(decision.thresholds)), np.float32), decision)
     for batch in stored_batches(session, job_id):
         if should_stop():
             raise StopRequested
         hashes = (batch.content_hashes[row] for row in batch.scored.rows.tolist())
         kept = np.array([content not in without for content in hashes], np.bool_)
-        total += sketch(batch.scored.scores[kept], thresholds)
+        total += sketch(batch.scored.scores[kept], decision)
     return total
 
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import sqlalchemy as sa
+from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from postq.contracts.scoring import ScoreBatch
@@ -120,13 +122,14 @@ def _candidates(batch: ScoreBatch, judge: Judge, limit: int) -> Iterator[_Candid
     for at in ranked[:limit]:
         if needs[at] > 0:
             row = int(batch.rows[at])
-            labels = _predicted(judge, batch.scores[at].tolist())
+            labels = _predicted(judge, batch.scores[at : at + 1])
             yield _Candidate(row=row, need=float(needs[at]), reasons=judge.reasons(batch, at), labels=labels)
 
 
-def _predicted(judge: Judge, scores: list[float]) -> tuple[tuple[str, float], ...]:
-    pairs = zip(judge.labels, scores, judge.thresholds.tolist(), strict=True)
-    over = [(label, score) for label, score, threshold in pairs if score >= threshold]
+def _predicted(judge: Judge, scores: NDArray[np.float32]) -> tuple[tuple[str, float], ...]:
+    """Of one (1, labels) document, as it is stored."""
+    columns = np.flatnonzero(judge.predicted(scores)[0]).tolist()
+    over = [(judge.labels[at], float(scores[0, at])) for at in columns]
     return tuple(sorted(over, key=lambda pair: -pair[1]))
 
 

@@ -12,6 +12,7 @@ from postq.bulk import insert_many
 from postq.contracts.scoring import DocumentFailure, ScoreBatch
 from postq.db import storable
 from postq.errors import IntegrityError
+from postq.learning.thresholds.decision import Decision
 from postq.models.tables import document, prediction, prediction_label, quarantine
 
 _PREDICTION = (
@@ -38,13 +39,13 @@ def write_predictions(
     bundle_id: int,
     fingerprint: bytes,
     labels: Sequence[str],
-    thresholds: NDArray[np.floating],
+    decision: Decision,
     batches: Iterable[ScoreBatch],
     document_hashes: Mapping[int, bytes],
 ) -> int:
-    """Write every document of `batches` and its labels at or over threshold; returns how many documents.
+    """Write every document of `batches` and the labels decided for it; returns how many documents.
 
-    `labels` and `thresholds` (labels,) are in the bundle's order, as are the columns of the scores.
+    `labels` and `decision` are in the bundle's order, as are the columns of the scores.
     Must run in the transaction that holds the shard's fence. Raises IntegrityError for scores that are not
     numbers in [0, 1], a row without a content hash, or a width other than the labels'.
     """
@@ -52,7 +53,7 @@ def write_predictions(
     written = 0
     for batch in batches:
         _check(batch, labels, document_hashes)
-        kept = batch.scores >= thresholds
+        kept = decision.decide(batch.scores)
         rows = _prediction_rows(batch, kept, document_hashes, common)
         insert_many(session, prediction, _PREDICTION, rows)
         insert_many(session, prediction_label, _LABEL, _label_rows(batch, kept, labels, job_id))

@@ -17,6 +17,7 @@ from sqlmodel import col
 from postq.errors import StorageUnavailable
 from postq.learning.bundle.bundle import Bundle, fingerprint
 from postq.learning.rejudging import read_metrics
+from postq.learning.rules.telling import rules_in_short
 from postq.learning.thresholds.threshold_set import threshold_digest
 from postq.models.bundle import BundleRow
 from postq.models.tables import bundle as bundle_table
@@ -88,6 +89,7 @@ def _summary(bundle: Bundle, place: Path, parents: Sequence[BundleRow]) -> dict[
         "comparison": metrics["comparison"],
         "against_baseline": metrics["against_baseline"],
         "detections": [found["event"] for found in metrics["detections"]],
+        **rules_in_short(metrics),
         **_origin(metrics, parents),
     }
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from postq.errors import LabelSetMismatch
 from postq.learning.bundle.score_file import ScoredPart
+from postq.learning.rules.telling import rule_sentence, rules_sentence
 from postq.reports import fact_rows
 from postq.reports.content import (
     Calibration,
@@ -84,6 +85,7 @@ def build_report(subject: Subject, stored: StoredBundle, *, labels: Sequence[str
         lengths=tuple(map(_length, facts["by_length"])),
         findings=tuple(_findings(subject, metrics)),
         notes=tuple(f"{note.event}: {note.message}" for note in subject.notes if not _is_finding(note)),
+        rules=tuple(_rules(stored)),
         data_facts=fact_rows.data_facts(subject, stored, facts),
         configuration=fact_rows.configuration(stored),
         versions=fact_rows.versions(stored),
@@ -245,6 +247,14 @@ def _findings(subject: Subject, metrics: Mapping[str, Any]) -> Iterator[Finding]
         if _is_finding(note)
     ]
     yield from {(one.event, one.message): one for one in reversed(told)}.values()
+
+
+def _rules(stored: StoredBundle) -> Iterator[str]:
+    facts, kept = stored.metrics.get("rules"), stored.bundle.thresholds.rules
+    if facts:
+        yield rules_sentence(facts)
+    for rule in kept.rules if kept else ():
+        yield rule_sentence(rule.model_dump())
 
 
 def _is_finding(note: Note) -> bool:

@@ -177,6 +177,9 @@ def _warnings(bundles: Sequence[StoredBundle], titles: Sequence[str], common: _C
         without = len(bundle.bundle.labels) - len(common.labels)
         if without:
             yield f"{without:,} labels of {title} are not labels of all, and are left out."
+        rules = bundle.bundle.thresholds.rules
+        if rules:
+            yield f"{title} decides by its thresholds and by {len(rules.rules):,} rules between labels."
     if common.disagreements:
         yield (
             f"The bundles differ on the truth of {common.disagreements:,} labels of documents; "

@@ -205,6 +205,8 @@ class Report:
     lengths: tuple[LengthRow, ...]
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
+    rules: tuple[str, ...]
+    """What came of rules between labels, then each that is in force; empty where none were asked for."""
     data_facts: tuple[tuple[str, str], ...]
     configuration: tuple[tuple[str, str], ...]
     versions: tuple[tuple[str, str], ...]

@@ -4,8 +4,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from postq.contracts.document import Document
 from postq.contracts.runner import BundleOnDisk, RunRequest
 from postq.contracts.specs import ClassifySpec
@@ -40,7 +38,7 @@ def run(request: RunRequest, spec: ClassifySpec, *, hooks: Hooks, resident: Resi
     with ResultWriter(request.output, labels=bundle.labels) as writer:
         score_into(writer, scorer, documents, total=len(requested_rows(request)), hooks=hooks)
         reach(CrashPoint.BEFORE_RESULT)
-    return {"thresholds": bundle.thresholds.values.tolist()}
+    return {"decision": bundle.thresholds.decision.model_dump(mode="json")}
 
 
 def store(session: "Session", lease: "Lease", result: dict[str, Any], *, folder: Path) -> "StoredCounts":
@@ -52,14 +50,15 @@ def store(session: "Session", lease: "Lease", result: dict[str, Any], *, folder:
 
     if not (folder / SCORES_FILE).exists():
         return StoredCounts()
-    return store_scores(session, lease, folder=folder, thresholds=result["thresholds"])
+    return store_scores(session, lease, folder=folder, decision=result["decision"])
 
 
 def store_scores(
-    session: "Session", lease: "Lease", *, folder: Path, thresholds: list[float]
+    session: "Session", lease: "Lease", *, folder: Path, decision: dict[str, Any]
 ) -> "StoredCounts":
-    """Bulk-write the result files of an attempt; `thresholds` are in the bundle's label order."""
+    """Bulk-write the result files of an attempt; `decision` is a Decision in the bundle's label order."""
     from postq.jobs.commit import StoredCounts
+    from postq.learning.thresholds.decision import Decision
     from postq.models.bundle import BundleRow
     from postq.predictions.write import content_hashes, write_predictions, write_quarantine
 
@@ -76,7 +75,7 @@ def store_scores(
         bundle_id=lease.bundle_id,
         fingerprint=lease.fingerprint,
         labels=bundle.labels,
-        thresholds=np.array(thresholds, dtype=np.float64),
+        decision=Decision.model_validate(decision),
         batches=read_scores(folder),
         document_hashes=hashes,
     )

@@ -62,7 +62,7 @@ def run(request: RunRequest, spec: EvaluateSpec, *, hooks: Hooks, resident: Resi
         "documents": len(documents),
         "leaks": leaks,
         "report": evaluate_bundle(bundle, scored, scores),
-        "thresholds": bundle.thresholds.values.tolist(),
+        "decision": bundle.thresholds.decision.model_dump(mode="json"),
     }
 
 
@@ -72,7 +72,7 @@ def store(session: "Session", lease: "Lease", result: dict[str, Any], *, folder:
 
     assert isinstance(lease.spec, EvaluateSpec)
     assert lease.bundle_id is not None
-    counts = store_scores(session, lease, folder=folder, thresholds=result["thresholds"])
+    counts = store_scores(session, lease, folder=folder, decision=result["decision"])
     if counts.predicted + counts.quarantined != result["documents"]:
         raise IntegrityError(
             f"{result['documents']} documents were to be evaluated, but {counts.predicted} were scored "
@@ -80,7 +80,7 @@ def store(session: "Session", lease: "Lease", result: dict[str, Any], *, folder:
             hint="This is a fault of the scorer or of postq; the evaluation is not stored.",
         )
     _count(session, lease, counts)
-    told = {name: value for name, value in result.items() if name != "thresholds"}
+    told = {name: value for name, value in result.items() if name != "decision"}
     if lease.spec.split == "test":
         told["test_touches"] = count_test_touch(session, lease.bundle_id)
     return replace(counts, result=told)

@@ -69,6 +69,23 @@ def test_new_thresholds_are_refused_for_what_they_do_not_fit(trained: Trained) -
     assert left == []
 
 
+def test_rules_between_labels_are_judged_anew_and_shown(trained: Trained) -> None:
+    user = trained.user
+    made = user.asks("rethreshold", "first", "--rules", "implications", "--name", "first-rules")
+    assert made["rules"].startswith("implications: no rule is borne out by the ")
+    assert made["same_labels"], "no label of this corpus is on thirty documents, so that there is no rule"
+    shown = user.runs("bundles", "show", "first-rules").out
+    assert "implications: no rule is borne out" in " ".join(shown.split())
+    assert "Rules between labels" in user.runs("report", "first-rules").out
+    assert user.asks("bundles", "show", "first-rules")["metrics"]["rules"]["kept"] is False
+    again = user.asks("rethreshold", "first-rules", "--method", "half", "--rules", "off", "--name", "none")
+    assert again["rules"] is None
+    answer = user.tries(
+        "submit-train", "news", "--preset", "tfidf", "--name", "x", "--set", "rules=everything"
+    )
+    assert (answer.code, "does not fit 'rules'" in answer.err) == (3, True)
+
+
 def test_tiers_and_the_review_queue_say_where_people_are_needed(trained: Trained, tmp_path: Path) -> None:
     user = trained.user
     tiers = user.asks("bundles", "tiers", "first")

@@ -55,8 +55,15 @@ def _body(
         "A label is predicted when its score reaches its threshold in `thresholds.json`. `split.parquet`",
         "lists the documents of every split; figures on training or validation documents are not evidence.",
         "`manifest.json` holds the size and SHA-256 of every file, the recipe and the library versions.",
+        *_about_rules(metrics),
         *_about_head(recipe),
     ]
+
+
+def _about_rules(metrics: Mapping[str, Any]) -> list[str]:
+    if not metrics.get("rules", {}).get("kept"):
+        return []
+    return ["", "Rules between labels, in `thresholds.json` too, decide after the thresholds."]
 
 
 def _about_head(recipe: BundleRecipe) -> list[str]:

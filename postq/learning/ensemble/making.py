@@ -14,7 +14,7 @@ from postq.learning.bundle.split_file import read_split
 from postq.learning.bundle.writing import write_bundle
 from postq.learning.ensemble.choosing import Chosen, cascade_worth, choose, cuts_of
 from postq.learning.ensemble.combining import MEMBERS, Combination
-from postq.learning.ensemble.members import require_fit
+from postq.learning.ensemble.members import BY_DECISION, require_fit
 from postq.learning.judging import JudgedModel, comparison_rows
 from postq.learning.rejudging import (
     StoredScores,
@@ -26,8 +26,6 @@ from postq.learning.rejudging import (
 )
 from postq.learning.rethresholding import link_files, threshold_overfit
 from postq.learning.thresholds.threshold_set import TunedOn
-
-BY_DECISION = ("and", "or", "cascade")
 
 
 def make_ensemble(

@@ -11,6 +11,8 @@ from postq.learning.bundle.split_file import read_split
 from postq.learning.ensemble.combining import MEMBERS
 
 TWO_ONLY = ("mean_logit", "cascade")
+BY_DECISION = ("and", "or", "cascade")
+"""Methods that take over what the members decide at their own thresholds."""
 MOST_MEMBERS = 8
 """Each is loaded to score, and their files count towards the most a bundle may hold."""
 
@@ -45,6 +47,7 @@ def require_fit(members: Sequence[Bundle], *, method: EnsembleMethod) -> None:
             f"{method} takes two members, not {len(members)}.",
             hint="Use --method stacking, or combine two first and the result with the third.",
         )
+    _require_no_rules(members, method=method)
     for one, other in combinations(members, 2):
         if one.model_digest == other.model_digest:
             raise BadInput(
@@ -53,6 +56,16 @@ def require_fit(members: Sequence[Bundle], *, method: EnsembleMethod) -> None:
             )
     for other in members[1:]:
         _require_alike(members[0], other)
+
+
+def _require_no_rules(members: Sequence[Bundle], *, method: EnsembleMethod) -> None:
+    ruled = [member.name for member in members if member.thresholds.rules is not None]
+    if ruled and method in BY_DECISION:
+        raise BadInput(
+            f"'{ruled[0]}' decides by rules between labels, which {method} cannot take over: it joins "
+            "distances to thresholds.",
+            hint="Make it anew without: postq rethreshold BUNDLE --rules off; or combine by mean_logit.",
+        )
 
 
 def _require_alike(first: Bundle, second: Bundle) -> None:

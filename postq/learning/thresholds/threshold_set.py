@@ -6,10 +6,13 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
 from postq.contracts.recipes import ThresholdMethod
 from postq.contracts.record import Record
 from postq.errors import IntegrityError, LabelSetMismatch
+from postq.learning.rules.rule import RuleSet
+from postq.learning.thresholds.decision import Decision
 
 NEVER = 2.0
 """A threshold no probability reaches: the label is never predicted."""
@@ -18,6 +21,10 @@ ThresholdSource = Literal[
     "half", "global", "exact", "bagged", "shrunk", "micro", "micro_macro", "fallback_few_positives"
 ]
 TunedOn = Literal["nothing", "validation", "out_of_fold"]
+
+
+def _is_none(value: object) -> bool:
+    return value is None
 
 
 class LabelThreshold(Record):
@@ -50,6 +57,15 @@ class ThresholdSet(Record):
     labels: tuple[LabelThreshold, ...]
     model_digest: str | None = None
     """Digest of the model's files; None only before the bundle is written."""
+    rules: RuleSet | None = Field(None, exclude_if=_is_none)
+    """Rules between labels that were worth keeping; left out of files where there are none."""
+
+    @model_validator(mode="after")
+    def _rules_speak_of_these_labels(self) -> "ThresholdSet":
+        unknown = self.rules.names - set(self.names) if self.rules is not None else frozenset()
+        if unknown:
+            raise ValueError(f"a rule names '{min(unknown)}', which is no label")
+        return self
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -61,9 +77,15 @@ class ThresholdSet(Record):
         """(labels,) thresholds."""
         return np.array([entry.threshold for entry in self.labels], dtype=np.float64)
 
+    @property
+    def decision(self) -> Decision:
+        """What decides which labels are predicted."""
+        plain = Decision.at(self.values)
+        return plain if self.rules is None else self.rules.over(plain, self.names)
+
     def decide(self, scores: NDArray[np.floating]) -> NDArray[np.bool_]:
         """(docs, labels) predictions for (docs, labels) probabilities."""
-        return apply_thresholds(scores, self.values)
+        return self.decision.decide(scores)
 
     def bound_to(self, model_digest: str) -> "ThresholdSet":
         """The same thresholds, tied to one model."""
@@ -88,26 +110,13 @@ class ThresholdSet(Record):
             )
 
 
-def apply_thresholds(
-    scores: NDArray[np.floating], thresholds: NDArray[np.floating] | float
-) -> NDArray[np.bool_]:
-    """(docs, labels) score >= threshold, compared in float64; raises IntegrityError on NaN scores."""
-    require_finite(scores)
-    return np.asarray(scores.astype(np.float64) >= np.asarray(thresholds, dtype=np.float64))
-
-
-def require_finite(scores: NDArray[np.floating]) -> None:
-    """Raise IntegrityError naming the first document and label whose score is NaN or infinite."""
-    if np.isfinite(scores).all():
-        return
-    row, column = (int(index[0]) for index in np.nonzero(~np.isfinite(scores)))
-    raise IntegrityError(
-        f"The score of document {row} for label {column} is not a number.",
-        hint="The model's weights or the document's features are broken; train again or quarantine it.",
-    )
-
-
 def threshold_digest(thresholds: ThresholdSet) -> str:
-    """SHA-256 (hex) over what decides labels: names, values and score space, not the provenance."""
-    facts = [thresholds.score_space, thresholds.names, [float(value).hex() for value in thresholds.values]]
+    """SHA-256 (hex) over what decides labels: names, values, score space and rules, not the provenance."""
+    facts: list[object] = [
+        thresholds.score_space,
+        thresholds.names,
+        [float(value).hex() for value in thresholds.values],
+    ]
+    if thresholds.rules is not None:
+        facts.append(sorted([each.kind, each.given, each.other] for each in thresholds.rules.rules))
     return hashlib.sha256(json.dumps(facts, ensure_ascii=True).encode()).hexdigest()

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from postq.contracts.recipes import ThresholdMethod
 from postq.errors import LabelSetMismatch
+from postq.learning.thresholds.decision import apply_thresholds, require_finite
 from postq.learning.thresholds.exact import (
     global_threshold,
     micro_macro_thresholds,
@@ -25,8 +26,6 @@ from postq.learning.thresholds.threshold_set import (
     ThresholdSet,
     ThresholdSource,
     TunedOn,
-    apply_thresholds,
-    require_finite,
 )
 
 HALF = 0.5

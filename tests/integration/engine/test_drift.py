@@ -24,6 +24,7 @@ from postq.learning.bundle.score_file import ScoredPart
 from postq.learning.data import SplitEntry
 from postq.learning.hooks import StopRequested
 from postq.learning.review import sigmoid
+from postq.learning.thresholds.decision import Decision
 from postq.learning.thresholds.threshold_set import LabelThreshold, ThresholdSet
 from postq.models.job import JobState
 from postq.models.tables import prediction, prediction_label
@@ -145,7 +146,7 @@ class Nights:
                 bundle_id=lease.bundle_id,
                 fingerprint=lease.fingerprint,
                 labels=LABELS,
-                thresholds=CUTS,
+                decision=Decision.at(CUTS),
                 batches=[batch] if rows else [],
                 document_hashes=hashes,
             )

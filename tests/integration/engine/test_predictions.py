@@ -10,6 +10,7 @@ import pytest
 
 from postq.contracts.scoring import ScoreBatch
 from postq.errors import DatabaseUnavailable, IntegrityError, StorageUnavailable
+from postq.learning.thresholds.decision import Decision
 from postq.predictions import query
 from postq.predictions.digest import result_digest
 from postq.predictions.export import ExportFormat, export_predictions
@@ -177,7 +178,7 @@ def test_scores_that_cannot_be_right_are_refused(
             bundle_id=1,
             fingerprint=b"f" * 16,
             labels=LABELS,
-            thresholds=THRESHOLDS,
+            decision=Decision.at(THRESHOLDS),
             batches=[batch],
             document_hashes={0: b"h" * 16},
         )

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from postq.errors import BadInput, Conflict, IntegrityError, NotFound
 from postq.jobs.relabelling import begin_relabelling, relabel_next, require_finished_classification
 from postq.jobs.submit import Submitted
+from postq.learning.thresholds.decision import Decision
 from postq.models import BundleRow
 from postq.models.job import Job, JobState
 from postq.models.tables import job, prediction, quarantine
@@ -14,6 +15,7 @@ from postq.predictions.query import PredictionFilter, predictions
 from tests.integration.engine.world import LABELS, World
 
 HIGH = np.array([0.6, 0.6, 0.6])
+AT_HIGH = Decision.at(HIGH)
 
 
 def begun(world: World, source: int, bundle: int) -> Submitted:
@@ -27,22 +29,22 @@ def begun(world: World, source: int, bundle: int) -> Submitted:
         )
 
 
-def one_more(world: World, job_id: int, source: int, bundle: int) -> bool:
+def one_more(world: World, job_id: int, source: int, bundle: int, decision: Decision = AT_HIGH) -> bool:
     with world.session() as session:
         return relabel_next(
             session,
             job_id,
             source_id=source,
             bundle_id=bundle,
-            thresholds=HIGH,
+            decision=decision,
             now=world.now,
             settings=world.settings,
         )
 
 
-def relabelled(world: World, source: int, bundle: int) -> Submitted:
+def relabelled(world: World, source: int, bundle: int, decision: Decision = AT_HIGH) -> Submitted:
     made = begun(world, source, bundle)
-    while one_more(world, made.job_id, source, bundle):
+    while one_more(world, made.job_id, source, bundle, decision):
         world.later(40)  # more than half a lease: those of the other shards must be prolonged
         world.maintain()
     return made
@@ -76,6 +78,24 @@ def test_every_document_is_labelled_by_the_new_thresholds_exactly_once(world: Wo
     assert {one.bundle for one in found} == {"stricter"}
     world.verify_all()
     assert corpus == world.job(made.job_id).corpus_id
+
+
+def test_rules_between_labels_decide_shard_by_shard_and_labels_keep_their_own_scores(world: World) -> None:
+    _, source = classified(world)
+    decision = Decision(thresholds=(0.6, 0.6, 0.6), implies=((0, 1),))
+    made = relabelled(world, source, world.add_bundle("ruled", weights="w1 ruled"), decision)
+    with world.database.reading() as session:
+        found = list(predictions(session, PredictionFilter(job_id=made.job_id)))
+    brought = 0
+    for one in found:
+        scores = dict(one.scores)
+        reached = {label for label, score in scores.items() if score >= 0.6}
+        expected = reached | ({LABELS[1]} if LABELS[0] in reached else set())
+        assert dict(one.labels) == {label: scores[label] for label in expected}
+        brought += len(expected - reached)
+    assert len(found) == 9
+    assert brought, "the scores are made so that some label comes by the rule alone"
+    world.verify_all()
 
 
 def test_a_nightly_run_with_the_new_bundle_finds_the_documents_scored(world: World) -> None:

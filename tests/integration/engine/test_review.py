@@ -4,11 +4,11 @@ import csv
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from postq.errors import StorageUnavailable
 from postq.learning.review import Judge
+from postq.learning.thresholds.decision import Decision
 from postq.learning.tiers import Tier
 from postq.predictions import stored
 from postq.predictions.query import PredictionFilter, predictions
@@ -17,7 +17,7 @@ from tests.integration.engine.world import LABELS, THRESHOLDS, World
 
 JUDGE = Judge(
     labels=LABELS,
-    thresholds=THRESHOLDS.astype(np.float64),
+    decision=Decision.at(THRESHOLDS),
     tiers=(Tier.AUTO, Tier.REVIEW, Tier.MANUAL),
 )
 

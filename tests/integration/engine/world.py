@@ -23,6 +23,7 @@ from postq.jobs.reconcile import ACTS
 from postq.jobs.retries import Outcome, fail_attempt
 from postq.jobs.submit import Submitted, submit
 from postq.jobs.verify import Verification, verify_job
+from postq.learning.thresholds.decision import Decision
 from postq.models.corpus import Corpus
 from postq.models.job import Job, JobState
 from postq.models.shard import Shard
@@ -212,7 +213,7 @@ class World:
             bundle_id=lease.bundle_id,
             fingerprint=lease.fingerprint,
             labels=LABELS,
-            thresholds=THRESHOLDS,
+            decision=Decision.at(THRESHOLDS),
             batches=[batch_of(rows, hashes, lease.fingerprint)] if rows else [],
             document_hashes=hashes,
         )

@@ -19,6 +19,7 @@ from postq.learning.drift import (
 )
 from postq.learning.drift import _chi_square as chi_square
 from postq.learning.review import sigmoid
+from postq.learning.thresholds.decision import Decision
 
 LABELS = tuple(f"label {number}" for number in range(40))
 CENTRES = np.linspace(-4.0, -0.5, len(LABELS))
@@ -29,7 +30,7 @@ def night(documents: int, *, seed: int, moved: NDArray[np.float64] | float = 0.0
     """Scores around each label's centre, as one model gives them on documents of one kind."""
     random = np.random.default_rng(seed)
     logits = CENTRES + moved + random.normal(0, 1.5, (documents, len(LABELS)))
-    return sketch(sigmoid(logits).astype(np.float32), CUTS)
+    return sketch(sigmoid(logits).astype(np.float32), Decision.at(CUTS))
 
 
 def kinds(drift: Drift) -> set[tuple[str, str | None]]:
@@ -59,7 +60,7 @@ def test_a_shift_of_scores_under_the_threshold_alarms_before_any_label_changes()
     cuts = np.full(len(LABELS), 2.0)  # nothing is ever predicted
     random = np.random.default_rng(3)
     both = [
-        sketch(sigmoid(CENTRES + shift + random.normal(0, 1.5, (1500, len(LABELS)))), cuts)
+        sketch(sigmoid(CENTRES + shift + random.normal(0, 1.5, (1500, len(LABELS)))), Decision.at(cuts))
         for shift in (moved, 0.0)
     ]
     assert kinds(compare_sketches(LABELS, *both)) == {("scores", "label 0")}
@@ -102,7 +103,8 @@ def test_sketches_add_up_to_the_sketch_of_all() -> None:
     scores = np.random.default_rng(0).random((50, 3)).astype(np.float32)
     scores[0] = (0.0, 1.0, 0.5)
     cuts = np.array([0.5, 1.0, 2.0])
-    whole, parts = sketch(scores, cuts), sketch(scores[:20], cuts) + sketch(scores[20:], cuts)
+    at = Decision.at(cuts)
+    whole, parts = sketch(scores, at), sketch(scores[:20], at) + sketch(scores[20:], at)
     assert (whole.documents, whole.empty) == (parts.documents, parts.empty)
     assert whole.predicted.tolist() == parts.predicted.tolist()
     assert whole.histogram.tolist() == parts.histogram.tolist()

@@ -5,11 +5,12 @@ import pytest
 
 from postq.contracts.scoring import ScoreBatch
 from postq.learning.review import EMPTY_WEIGHT, TIER_WEIGHTS, UNREAD_WEIGHT, Judge
+from postq.learning.thresholds.decision import Decision
 from postq.learning.tiers import Tier
 
 JUDGE = Judge(
     labels=("safe", "doubtful", "never"),
-    thresholds=np.array([0.5, 0.5, 2.0]),
+    decision=Decision.at([0.5, 0.5, 2.0]),
     tiers=(Tier.AUTO, Tier.REVIEW, Tier.MANUAL),
 )
 
@@ -48,7 +49,9 @@ def test_text_that_was_not_read_counts_by_its_share() -> None:
 
 def test_the_need_is_the_weights_of_the_reasons_told() -> None:
     random = np.random.default_rng(3)
-    judge = Judge(labels=list("abcde"), thresholds=random.uniform(0.05, 0.9, 5), tiers=[*Tier, Tier.REVIEW])
+    judge = Judge(
+        labels=list("abcde"), decision=Decision.at(random.uniform(0.05, 0.9, 5)), tiers=[*Tier, Tier.REVIEW]
+    )
     many = ScoreBatch(
         rows=np.arange(300),
         scores=random.beta(0.3, 0.6, (300, 5)).astype(np.float32),
@@ -63,7 +66,7 @@ def test_the_need_is_the_weights_of_the_reasons_told() -> None:
 
 
 def test_margins_are_in_logits_so_that_small_thresholds_are_not_all_near() -> None:
-    rare = Judge(labels=("rare",), thresholds=np.array([0.02]), tiers=(Tier.AUTO,))
+    rare = Judge(labels=("rare",), decision=Decision.at([0.02]), tiers=(Tier.AUTO,))
     scores = np.array([[0.001], [0.019], [0.02]], np.float32)
     found = ScoreBatch(
         rows=np.arange(3), scores=scores, tokens_total=np.ones(3, np.int32), tokens_seen=np.ones(3, np.int32)

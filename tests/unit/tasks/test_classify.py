@@ -31,7 +31,7 @@ def test_every_document_of_the_range_is_scored_once(
     heard = Heard()
     result = classify.run(request, classify_spec(), hooks=heard.hooks(), resident=Resident())
     check_coverage(request.output, wanted=range(10, 30))
-    assert len(result["thresholds"]) == 3
+    assert len(result["decision"]["thresholds"]) == 3
     assert heard.phases[-1] == ("scoring", 20, 20)
 
 
