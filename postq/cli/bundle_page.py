@@ -11,7 +11,8 @@ from postq.cli.bundle_listing import ListedBundle
 from postq.cli.figures import figures_of, figures_table
 from postq.cli.tables import facts
 from postq.cli.terminal import clean
-from postq.cli.wording import clock, count, short_path, size
+from postq.cli.wording import clock, short_path, size
+from postq.counted import counted
 from postq.learning.rules.telling import rule_sentence
 from postq.models.bundle import BundleRow
 from postq.reports.looks import looks_at_test
@@ -72,10 +73,10 @@ def _rules(metrics: Mapping[str, Any]) -> list[RenderableType]:
     lines = [clean(rule_sentence(each)) for each in found["first"]]
     more = found["count"] - len(lines)
     if more:
-        lines.append(f"and {count(more, 'more rule')}: see `postq report`")
+        lines.append(f"and {counted(more, 'more rule')}: see `postq report`")
     return [Text(""), *map(Text, lines)]
 
 
 def _labels(labels: list[str]) -> list[RenderableType]:
-    heading = Text(f"{count(len(labels), 'label')}: ", style="dim")
+    heading = Text(f"{counted(len(labels), 'label')}: ", style="dim")
     return [Text(""), Text.assemble(heading, clean(" · ".join(labels)))]

@@ -8,7 +8,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from postq.cli.invocation import Invocation
-from postq.cli.wording import count, short_path, size
+from postq.cli.wording import short_path, size
+from postq.counted import counted
 from postq.errors import PostqError
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def _devices(invocation: Invocation) -> Iterator[Finding]:
 
     del invocation
     for device in detect_devices():
-        cores = f", {count(usable_cores(), 'core')}" if device.kind == "cpu" else ""
+        cores = f", {counted(usable_cores(), 'core')}" if device.kind == "cpu" else ""
         name = f" {device.name}" if device.name else ""
         text = f"{device.label}{name}{cores}, {size(device.memory_bytes)} memory"
         yield Finding(check="devices", level=Level.OK, text=text)

@@ -6,13 +6,15 @@ from rich.table import Table
 from rich.text import Text
 
 from postq.cli.terminal import clean
-from postq.cli.wording import count
+from postq.counted import counted
 from postq.reports.comparing import Comparison, told_difference
 
 
 def comparison_lines(comparison: Comparison) -> RenderableType:
     """Heading, table, verdicts, what was left out."""
-    on = f"{count(comparison.documents, 'common test document')}, {count(len(comparison.labels), 'label')}"
+    on = (
+        f"{counted(comparison.documents, 'common test document')}, {counted(len(comparison.labels), 'label')}"
+    )
     parts: list[RenderableType] = [Text(f"On {on}, each bundle at its default thresholds"), Text("")]
     parts += [_table(comparison), Text("")]
     parts += [Text(clean(one.sentence)) for one in comparison.standings if one.sentence]

@@ -11,7 +11,7 @@ from postq.cli.invocation import invocation_of
 from postq.cli.listing import Column, Listing
 from postq.cli.removing import remove_corpus
 from postq.cli.terminal import note, say, show, show_json
-from postq.cli.wording import count
+from postq.counted import counted
 
 if TYPE_CHECKING:
     from postq.corpus.fields import Columns
@@ -160,7 +160,9 @@ def add(
     if json:
         show_json(LISTING.as_dict(row))
         return
-    say(f"Added {row.name}@{row.version}: {count(row.documents, 'document')}, {count(row.words, 'word')}.")
+    say(
+        f"Added {row.name}@{row.version}: {counted(row.documents, 'document')}, {counted(row.words, 'word')}."
+    )
     _tell_set_aside(row)
 
 
@@ -251,7 +253,7 @@ def validate(
         show("")
         SET_ASIDE.show(unfit, json=False)
         if facts.set_aside > len(unfit):
-            note(f"{count(facts.set_aside - len(unfit), 'more record')} set aside.")
+            note(f"{counted(facts.set_aside - len(unfit), 'more record')} set aside.")
 
 
 @command(
@@ -289,8 +291,8 @@ def synthesize(
     if json:
         show_json(asdict(facts))
         return
-    broken = f" and {count(facts.broken, 'broken record')}" if facts.broken else ""
-    say(f"Wrote {count(facts.documents, 'document')}{broken} to {file}.")
+    broken = f" and {counted(facts.broken, 'broken record')}" if facts.broken else ""
+    say(f"Wrote {counted(facts.documents, 'document')}{broken} to {file}.")
 
 
 def _tell_set_aside(row: "Corpus") -> None:
@@ -299,7 +301,7 @@ def _tell_set_aside(row: "Corpus") -> None:
     reasons = ", ".join(
         f"{number} {reason.replace('_', ' ')}" for reason, number in row.facts["reasons"].items()
     )
-    note(f"{count(row.set_aside, 'record')} set aside: {reasons}.")
+    note(f"{counted(row.set_aside, 'record')} set aside: {reasons}.")
     say(f"  See them with: postq corpus show {row.name}@{row.version} --set-aside", style="dim")
 
 

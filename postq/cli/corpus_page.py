@@ -9,7 +9,8 @@ from rich.text import Text
 
 from postq.cli.tables import facts, grid
 from postq.cli.terminal import clean
-from postq.cli.wording import clock, count, share
+from postq.cli.wording import clock, share
+from postq.counted import counted
 from postq.models import Corpus
 
 SHOWN_LABELS = 15
@@ -51,7 +52,7 @@ def _reasons(found: Mapping[str, Any]) -> str:
     if not found["set_aside"]:
         return "none"
     reasons = ", ".join(f"{number} {reason.replace('_', ' ')}" for reason, number in found["reasons"].items())
-    return f"{count(found['set_aside'], 'record')} of {found['records_read']:,}: {reasons}"
+    return f"{counted(found['set_aside'], 'record')} of {found['records_read']:,}: {reasons}"
 
 
 def _labels(found: Mapping[str, Any]) -> list[RenderableType]:
@@ -69,10 +70,10 @@ def _labels(found: Mapping[str, Any]) -> list[RenderableType]:
         )
         for label, number in shown
     ]
-    more = f"  and {count(len(counts) - len(shown), 'more label')}" if len(counts) > len(shown) else ""
+    more = f"  and {counted(len(counts) - len(shown), 'more label')}" if len(counts) > len(shown) else ""
     return [
         Text(""),
-        Text(count(len(counts), "label"), style="bold"),
+        Text(counted(len(counts), "label"), style="bold"),
         grid(rows),
         *([Text(more, style="dim")] * bool(more)),
     ]

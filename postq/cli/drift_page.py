@@ -9,7 +9,7 @@ from rich.text import Text
 
 from postq.cli.tables import facts, grid
 from postq.cli.terminal import clean
-from postq.cli.wording import count
+from postq.counted import counted
 from postq.learning.drift import percent
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def drift_page(measured: "Measured", *, limit: int) -> RenderableType:
     ranked = sorted(found.labels, key=_rank)
     parts = [heading, facts(_facts(measured)), Text(""), *_alarms(found), Text(""), _table(ranked[:limit])]
     if len(ranked) > limit:
-        parts.append(Text(f"  and {count(len(ranked) - limit, 'more label')} (--limit)", style="dim"))
+        parts.append(Text(f"  and {counted(len(ranked) - limit, 'more label')} (--limit)", style="dim"))
     return Group(*parts)
 
 
@@ -48,7 +48,7 @@ def _facts(measured: "Measured") -> list[tuple[str, RenderableType | None]]:
 def _alarms(found: "Drift") -> "Sequence[RenderableType]":
     if not found.alarms:
         return (Text("No alarm.", style="green"),)
-    title = Text(count(len(found.alarms), "alarm"), style="bold yellow")
+    title = Text(counted(len(found.alarms), "alarm"), style="bold yellow")
     return title, grid((Text("!", style="yellow"), Text(clean(each.sentence))) for each in found.alarms)
 
 

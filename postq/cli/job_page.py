@@ -10,7 +10,8 @@ from postq.cli.figures import figures_of, figures_table
 from postq.cli.job_listing import PLAIN_ENDING, bar, figures_words, state_style, state_word, took
 from postq.cli.tables import facts, grid
 from postq.cli.terminal import clean
-from postq.cli.wording import clock, count, duration, share, size
+from postq.cli.wording import clock, duration, share, size
+from postq.counted import counted
 from postq.jobs.views import AttemptView, JobView
 from postq.reports.looks import looks_at_test
 
@@ -77,7 +78,7 @@ def _facts(view: JobView) -> list[tuple[str, RenderableType | None]]:
         ("workers", ", ".join(view.workers)),
         ("bundle", f"{view.bundle_id}" if view.bundle_id else None),
         ("needs", _needs(view)),
-        ("retries", count(view.retries, "failed attempt") if view.retries else None),
+        ("retries", counted(view.retries, "failed attempt") if view.retries else None),
         ("submitted", clock(view.created_at)),
         ("took", duration(seconds) if seconds is not None else None),
     ]
@@ -131,7 +132,7 @@ def _drift(view: JobView) -> Text | None:
         return Text(f"not compared (why: postq events {view.id})")
     if not found["alarms"]:
         return Text(clean(f"none against {found['against']}"))
-    told = f"{count(found['alarms'], 'alarm')} against {found['against']}"
+    told = f"{counted(found['alarms'], 'alarm')} against {found['against']}"
     return Text.assemble((clean(told), "yellow"), f" (explained by: postq drift {view.id})")
 
 

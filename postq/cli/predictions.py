@@ -12,7 +12,7 @@ from postq.cli.invocation import Invocation, invocation_of
 from postq.cli.listing import Column, Listing
 from postq.cli.review import review
 from postq.cli.terminal import note, say
-from postq.cli.wording import count
+from postq.counted import counted
 from postq.errors import BadInput
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def show_some(
         views = list(predictions(session, wanted.resolved(session), limit=limit))
     LISTING.show(views, json=json)
     if len(views) == limit and not json:
-        note(f"these are the first {limit}; --limit shows more, `postq predictions export` writes all.")
+        note(f"ends after the first {limit}; --limit shows more, `postq predictions export` writes all.")
 
 
 @command(
@@ -226,7 +226,7 @@ def export(
             write_stream(found, sys.stdout.buffer, form=chosen, all_scores=all_scores)
             return
         written = export_predictions(found, Path(file), form=chosen, all_scores=all_scores)
-    say(f"Wrote {count(written, 'prediction')} to {file}.")
+    say(f"Wrote {counted(written, 'prediction')} to {file}.")
 
 
 def _show_quarantined(invocation: Invocation, job: int | None, *, limit: int, json: bool) -> None:

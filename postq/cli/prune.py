@@ -9,7 +9,8 @@ from postq.cli.command import ON_DATABASE, command
 from postq.cli.invocation import Invocation, invocation_of
 from postq.cli.listing import Column, Listing
 from postq.cli.terminal import note, say
-from postq.cli.wording import clock, count
+from postq.cli.wording import clock
+from postq.counted import counted
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -94,7 +95,7 @@ def prune(
     going = [old.job_id for old in found if not old.kept]
     if not yes:
         if going:
-            note(f"{count(len(going), 'job')} would be forgotten; add --yes to do it.")
+            note(f"{counted(len(going), 'job')} would be forgotten; add --yes to do it.")
         return
     _forget(invocation, going)
 
@@ -127,4 +128,4 @@ def _forget(invocation: Invocation, job_ids: list[int]) -> None:
         if not done:
             break
         swept += done
-    say(f"Forgot {count(len(job_ids), 'job')} and {count(swept, 'prediction')}.")
+    say(f"Forgot {counted(len(job_ids), 'job')} and {counted(swept, 'prediction')}.")

@@ -8,6 +8,7 @@ from postq.cli import options
 from postq.cli.command import ON_DATABASE, command
 from postq.cli.invocation import invocation_of
 from postq.cli.terminal import note, say
+from postq.counted import counted
 
 Yes = Annotated[bool, options.switch("--yes", help="Do it; without it nothing is removed.")]
 
@@ -32,7 +33,7 @@ def remove_corpus(ctx: typer.Context, *, corpus: options.CorpusReference, yes: Y
     with invocation.database.transaction() as session:
         row = remove(session, corpus)
     clear_folder(invocation.settings.home, row.path)
-    say(f"Removed {row.name}@{row.version} with its {row.documents:,} documents.")
+    say(f"Removed {row.name}@{row.version} with its {counted(row.documents, 'document')}.")
 
 
 @command("remove", examples=("postq bundles remove opinions-tfidf --yes",), exits=(4, 5, *ON_DATABASE))

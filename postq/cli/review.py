@@ -11,7 +11,7 @@ from postq.cli.invocation import Invocation, invocation_of
 from postq.cli.listing import Column, Listing
 from postq.cli.terminal import note, say
 from postq.cli.tiers import Levels, parse_levels
-from postq.cli.wording import count
+from postq.counted import counted
 from postq.errors import BadInput, Conflict, NotFound, NotTrainable
 
 if TYPE_CHECKING:
@@ -126,11 +126,11 @@ def review(
 
         assert form is not None
         write_queue(items, output, form=form)
-        say(f"Wrote {count(len(items), 'document')} to {output}.")
+        say(f"Wrote {counted(len(items), 'document')} to {output}.")
         return
     LISTING.show(items, json=json)
     if len(items) == limit and not json:
-        note(f"these are the first {limit}; --limit shows more, --output writes them to a file.")
+        note(f"ends after the first {limit}; --limit shows more, --output writes them to a file.")
 
 
 def _queue(
@@ -152,7 +152,7 @@ def _tell_gate(gate: "Gate") -> None:
         which = "every document is looked at"
     say(
         f"At a risk of {gate.risk:g} {which}: {100 * gate.review_share:.0f} % of the bundle's "
-        f"{count(gate.documents, 'test document')}, of which {100 * gate.wrong_share:.0f} % have a wrong "
+        f"{counted(gate.documents, 'test document')}, of which {100 * gate.wrong_share:.0f} % have a wrong "
         "label."
     )
 

@@ -75,4 +75,4 @@ def _show_all(invocation: Invocation, wanted: JobFilter, *, json: bool) -> None:
     views = wanted.ask(invocation)
     LISTING.show(views, json=json)
     if len(views) == wanted.limit and not json:
-        note(f"these are the newest {wanted.limit}; --limit shows more.")
+        note(f"ends after the newest {wanted.limit}; --limit shows more.")

@@ -15,7 +15,7 @@ from postq.cli.invocation import invocation_of
 from postq.cli.listing import Column, Listing
 from postq.cli.review import form_of
 from postq.cli.terminal import note, say
-from postq.cli.wording import count
+from postq.counted import counted
 
 if TYPE_CHECKING:
     from postq.learning.suspects import Suspect, Suspects
@@ -116,7 +116,7 @@ def suspects(
     shown = found.items[:limit]
     if output is not None:
         _write(shown, output, form=form)
-        say(f"Wrote {count(len(shown), 'suspect')} to {output}.")
+        say(f"Wrote {counted(len(shown), 'suspect')} to {output}.")
         return
     LISTING.show(shown, json=json)
     if not json:
@@ -127,14 +127,14 @@ def _tell(found: "Suspects", *, shown: int) -> None:
     wrong = sum(one.problem == "wrong" for one in found.items)
     missing = len(found.items) - wrong
     say(
-        f"Of {found.given:,} labels given to {count(found.documents, 'document')} {wrong:,} are probably "
-        f"wrong (about {found.expected_wrong:,.0f} expected), and {missing:,} are probably missing "
-        f"(about {found.expected_missing:,.0f} expected)."
+        f"Of {counted(found.given, 'label')} given to {counted(found.documents, 'document')} "
+        f"{counted(wrong, 'is', 'are')} probably wrong (about {found.expected_wrong:,.0f} expected), and "
+        f"{counted(missing, 'is', 'are')} probably missing (about {found.expected_missing:,.0f} expected)."
     )
     if found.labels_left_out:
-        note(f"{count(len(found.labels_left_out), 'label')} left out: given to too few documents to judge.")
+        note(f"{counted(len(found.labels_left_out), 'label')} left out: given to too few documents to judge.")
     if shown < len(found.items):
-        note(f"these are the first {shown}; --limit shows more, --output writes them to a file.")
+        note(f"ends after the first {shown}; --limit shows more, --output writes them to a file.")
 
 
 def _write(items: "Sequence[Suspect]", target: Path, *, form: str | None) -> None:

@@ -10,6 +10,7 @@ from postq.cli.command import ON_DATABASE, command
 from postq.cli.invocation import invocation_of
 from postq.cli.listing import Column, Listing
 from postq.cli.terminal import say
+from postq.counted import counted
 from postq.errors import BadInput
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def tiers(
     if not json:
         counts = Counter(each.tier.value for each in found)
         told = ", ".join(f"{counts[name]} {name}" for name in STYLES)
-        say(f"Of {len(found)} labels: {told}; judged on the {found[0].split} split.")
+        say(f"Of {counted(len(found), 'label')}: {told}; judged on the {found[0].split} split.")
 
 
 def parse_levels(text: str) -> "TierLevels":

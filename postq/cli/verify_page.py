@@ -7,7 +7,7 @@ from rich.text import Text
 
 from postq.cli.tables import facts, grid
 from postq.cli.terminal import clean
-from postq.cli.wording import count
+from postq.counted import counted
 
 if TYPE_CHECKING:
     from postq.cli.verdict import Verdict
@@ -49,5 +49,5 @@ def _bundle(verdict: "Verdict") -> str | None:
 def _ending(verdict: "Verdict") -> tuple[RenderableType, ...]:
     if not verdict.problems:
         return (Text("Verified.", style="green"),)
-    title = Text(f"{count(len(verdict.problems), 'problem')}", style="bold red")
+    title = Text(f"{counted(len(verdict.problems), 'problem')}", style="bold red")
     return title, grid((Text("✗", style="red"), Text(clean(problem))) for problem in verdict.problems)

@@ -7,11 +7,6 @@ from pathlib import Path
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 
 
-def count(number: int, noun: str, plural: str | None = None) -> str:
-    """`1 document`, `1,204 documents`."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
-
-
 def duration(seconds: float) -> str:
     """`0.4 s`, `42 s`, `3 min 05 s`, `2 h 10 min`, `3 d 4 h`."""
     if seconds < 10:

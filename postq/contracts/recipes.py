@@ -70,7 +70,7 @@ class TfidfRecipe(Record):
     rules: RuleChoice = Field("off", exclude_if=_is_off)
     """Rules between labels on top of thresholds, kept only where they help; see `docs/rules.md`.
 
-    The default is left out of stored recipes, so that older bundles keep their digests."""
+    The default is left out of what is stored, for the reason told at `EncoderRecipe.head`."""
     seed: int = 42
 
 
@@ -125,7 +125,7 @@ class EncoderRecipe(Record):
     rules: RuleChoice = Field("off", exclude_if=_is_off)
     """Rules between labels on top of thresholds, kept only where they help; see `docs/rules.md`.
 
-    The default is left out of stored recipes, so that older bundles keep their digests."""
+    The default is left out of what is stored, for the reason told at `EncoderRecipe.head`."""
     seed: int = 42
 
 

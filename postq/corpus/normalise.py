@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from postq.contracts.document import SplitName
 from postq.corpus.records import RawRecord, Section, SetAsideReason, UnfitRecord
+from postq.counted import counted
 
 MIN_WORDS = 10
 """Documents with fewer words, headings included, are set aside: three such once made a whole training NaN."""
@@ -48,7 +49,7 @@ def normalise(record: RawRecord) -> NormalisedDocument:
     words = text.count(" ") + text.count(PARAGRAPH_BREAK) + 1 if text else 0
     if words < MIN_WORDS:
         reason = SetAsideReason.TOO_SHORT if words else SetAsideReason.MISSING_TEXT
-        detail = f"{words} words, fewer than {MIN_WORDS}" if words else "no words at all"
+        detail = f"{counted(words, 'word')}, fewer than {MIN_WORDS}" if words else "no words at all"
         raise UnfitRecord(reason, detail, document_id=record.document_id)
     return NormalisedDocument(
         document_id=record.document_id,

@@ -12,6 +12,7 @@ from postq.corpus.facts import SourceFacts, WordFacts
 from postq.corpus.normalise import HASH_BYTES, NormalisedDocument, normalise
 from postq.corpus.records import RawRecord, SetAside, SetAsideReason, UnfitRecord
 from postq.corpus.streams import Meter
+from postq.counted import counted
 from postq.errors import CorpusUnreadable
 
 PROGRESS_RECORDS = 250
@@ -95,7 +96,7 @@ class Tally:
         reason = self.reasons.most_common(1)
         why = f"; most often: {reason[0][0]} ({reason[0][1]})" if reason else ""
         raise CorpusUnreadable(
-            f"None of the {self.records_read} records read is a usable document{why}.",
+            f"None of the {counted(self.records_read, 'record')} read is a usable document{why}.",
             hint="Check the form and the column names; `postq corpus validate` lists the records set aside.",
         )
 

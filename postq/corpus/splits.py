@@ -20,6 +20,7 @@ from postq.contracts.document import SplitName
 from postq.contracts.recipes import SplitRecipe
 from postq.corpus.snapshot import SnapshotKeys
 from postq.corpus.stratification import SplitUnit, stratify
+from postq.counted import counted
 from postq.errors import BadInput, NotTrainable
 
 SPLITS: tuple[SplitName, SplitName, SplitName] = ("train", "validation", "test")
@@ -65,7 +66,7 @@ def _require_training_documents(keys: SnapshotKeys, *, recipe: SplitRecipe) -> N
     if recipe.official and len(keys) and not {None, "train"} & set(keys.splits):
         raise NotTrainable(
             "The corpus' official split has no documents to train on: "
-            f"all {len(keys)} are for validation or test.",
+            f"its {counted(len(keys), 'document is', 'documents are')} for validation or test.",
             hint="Add the training documents, or divide these anew with --set split.official=false.",
         )
 
@@ -107,7 +108,7 @@ def _divide(
     wanted = sum(share > 0 for share in shares.values())
     if len(units) < wanted:
         raise NotTrainable(
-            f"{len(units)} distinct documents cannot be divided into {wanted} splits.",
+            f"{counted(len(units), 'distinct document')} cannot be divided into {wanted} splits.",
             hint="Add documents, or give the files' official splits with --split train=FILE.",
         )
     proportions = [shares[name] for name in SPLITS]

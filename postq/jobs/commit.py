@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from postq.counted import counted
 from postq.errors import IntegrityError
 from postq.jobs.finish import settle
 from postq.jobs.leases import Lease, end_attempt, held_by, pending_rows
@@ -90,8 +91,9 @@ def count_documents(session: Session, lease: Lease, stored: StoredCounts, *, who
     left = pending_rows(session, lease) if whole else ()
     if left or (predicted, quarantined) != (stored.predicted, stored.quarantined):
         raise IntegrityError(
-            f"Shard {lease.shard_id} stored {predicted} predictions and {quarantined} quarantined documents, "
-            f"reported {stored.predicted} and {stored.quarantined}, and left {len(left)} without either.",
+            f"Shard {lease.shard_id} stored {counted(predicted, 'prediction')} and "
+            f"{counted(quarantined, 'quarantined document')}, reported {stored.predicted} and "
+            f"{stored.quarantined}, and left {len(left)} without either.",
             hint="This is a fault of the scorer or of postq; the shard is not committed.",
         )
     counts = {

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from postq.contracts.specs import JobKind
+from postq.counted import counted
 from postq.errors import BadInput, Conflict, LabelSetMismatch, NotFound
 from postq.jobs.states import JOB_SUCCEEDED
 from postq.learning.bundle import Bundle, open_bundle
@@ -220,7 +221,7 @@ def _of_bundle(row: BundleRow, watched: Job, bundle: Bundle, *, home: Path) -> R
 def _require_labels(theirs: Bundle, ours: Bundle) -> None:
     if theirs.labels != ours.labels:
         raise LabelSetMismatch(
-            f"'{theirs.name}' predicts {len(theirs.labels)} labels, '{ours.name}' {len(ours.labels)}, and "
-            "they are not the same in the same order.",
+            f"'{theirs.name}' predicts {counted(len(theirs.labels), 'label')}, "
+            f"'{ours.name}' {len(ours.labels)}, and they are not the same in the same order.",
             hint="Compare jobs and bundles of one label set.",
         )

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from postq.contracts.specs import JobKind
+from postq.counted import counted
 from postq.jobs.drift import Measured
 from postq.jobs.events import EventLine, write_event
 from postq.jobs.states import JOB_SUCCEEDED
@@ -45,8 +46,7 @@ def note_drift(session: Session, measured: Measured, *, now: datetime) -> bool:
     if alarms:
         told = "; ".join(alarm.sentence for alarm in alarms[:SHOWN_ALARMS])
         more = f"; and {len(alarms) - SHOWN_ALARMS} more" if len(alarms) > SHOWN_ALARMS else ""
-        count = "1 alarm" if len(alarms) == 1 else f"{len(alarms)} alarms"
-        message = f"{count} against {name}: {told}{more}"
+        message = f"{counted(len(alarms), 'alarm')} against {name}: {told}{more}"
     data = {
         "severity": "warning" if alarms else "info",
         "against": name,

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from postq.contracts.specs import job_spec
+from postq.counted import counted
 from postq.errors import PostqError
 from postq.jobs.planning import plan_job
 from postq.jobs.starting import start_plan
@@ -138,7 +139,10 @@ def _ending(counts: dict[ShardState, int], *, quarantined: int) -> tuple[JobStat
     if counts.get(ShardState.DEAD):
         return JobState.FAILED, "a shard is dead"
     if quarantined:
-        return JobState.SUCCEEDED_WITH_QUARANTINE, f"all work done; {quarantined} documents quarantined"
+        return (
+            JobState.SUCCEEDED_WITH_QUARANTINE,
+            f"all work done; {counted(quarantined, 'document')} quarantined",
+        )
     return JobState.SUCCEEDED, "all work done"
 
 

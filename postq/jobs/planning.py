@@ -154,8 +154,8 @@ def _nothing_new(corpus: Corpus, bundle: BundleRow) -> str:
     if corpus.documents == 0:
         return f"nothing to do: corpus {corpus.name} version {corpus.version} has no documents"
     return (
-        f"nothing new: all {corpus.documents} documents of {corpus.name} version {corpus.version} "
-        f"have a prediction of bundle {bundle.id} ({bundle.name})"
+        f"nothing new: every document of {corpus.name} version {corpus.version} ({corpus.documents:,}) "
+        f"has a prediction of bundle {bundle.id} ({bundle.name})"
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from postq.counted import counted
 from postq.jobs.states import JOB_TERMINAL
 from postq.models.job import Job, JobState
 from postq.models.shard import ShardState
@@ -41,11 +42,11 @@ def reason_of(
         return found.reason
     leased = shards[ShardState.LEASED].count if ShardState.LEASED in shards else 0
     if found.cancel_requested_at is not None:
-        return f"is being cancelled: waits for {_count(leased, 'running shard')} to stop"
+        return f"is being cancelled: waits for {counted(leased, 'running shard')} to stop"
     if found.state is JobState.BLOCKED:
         return f"waits for job {found.after_job_id} ({before or 'gone'})"
     if leased:
-        return f"{_count(leased, 'shard')} running, {_waiting(shards)} waiting"
+        return f"{counted(leased, 'shard')} running, {_waiting(shards)} waiting"
     return _waits(found, shards.get(ShardState.READY), workers=workers, failure=failure, now=now)
 
 
@@ -62,18 +63,17 @@ def _waits(
         return f"waits for {need}: no worker is running"
     fitting = [one for one in workers if fits(one, found.device_kind, found.memory_bytes)]
     if not fitting:
-        return f"waits for {need}: none of the {_count(len(workers), 'live worker')} fits"
+        unfit = counted(len(workers), "live worker does", "live workers do")
+        return f"waits for {need}: {unfit} not fit"
     if all(one.state == "draining" for one in fitting):
-        return f"waits for {need}: {_count(len(fitting), 'worker')} that fit {_are(len(fitting))} ending"
+        return f"waits for {need}: {_fitting(len(fitting))} ending"
     idle = sum(one.state == "idle" for one in fitting)
     if not idle:
-        return f"waits for {need}: {_count(len(fitting), 'worker')} that fit {_are(len(fitting))} busy"
+        return f"waits for {need}: {_fitting(len(fitting))} busy"
     waited = now - ready.claimable_since if ready.claimable_since is not None else timedelta()
     if waited > SOON:
-        idlers = f"{_count(idle, 'worker')} that fit {_are(idle)} idle"
-        return (
-            f"waits for {need}: for {waited.total_seconds():.0f} s although {idlers}; see the workers' logs"
-        )
+        since = f"for {waited.total_seconds():.0f} s"
+        return f"waits for {need}: {since} although {_fitting(idle)} idle; see the workers' logs"
     return f"waits for {need}: about to be claimed"
 
 
@@ -93,9 +93,5 @@ def _waiting(shards: Mapping[ShardState, ShardFacts]) -> int:
     return shards[ShardState.READY].count if ShardState.READY in shards else 0
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _are(number: int) -> str:
-    return "is" if number == 1 else "are"
+def _fitting(number: int) -> str:
+    return counted(number, "worker that fits is", "workers that fit are")

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from postq.contracts.scoring import DocumentFailure
 from postq.contracts.specs import JobKind
+from postq.counted import counted
 from postq.db import insert_if_absent
 from postq.errors import BadInput, Conflict, IntegrityError, NotFound
 from postq.jobs.commit import StoredCounts, commit
@@ -235,14 +236,15 @@ def _copy(
 
 def _check(session: Session, source: Job) -> None:
     """Nothing of the source is lost or doubled."""
-    counted = (source.documents_predicted, source.documents_quarantined)
+    said = (source.documents_predicted, source.documents_quarantined)
     stored = tuple(
         session.execute(sa.select(sa.func.count()).where(table.c.job_id == source.id)).scalar_one()
         for table in (prediction, quarantine)
     )
-    if stored != counted:
+    if stored != said:
         raise IntegrityError(
-            f"Job {source.id} counts {counted[0]} predictions and {counted[1]} quarantined documents, but "
-            f"{stored[0]} and {stored[1]} are stored.",
+            f"Job {source.id} counts {said[0]:,} as predicted and {said[1]:,} as quarantined, but "
+            f"{counted(stored[0], 'prediction')} and {counted(stored[1], 'quarantined document')} "
+            "are stored.",
             hint="Nothing was written; classify the corpus with the new bundle instead.",
         )

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from postq.counted import counted
 from postq.jobs.events import EventLine, write_event
 from postq.jobs.planning import Plan, lay_shards
 from postq.jobs.states import move_jobs
@@ -24,6 +25,9 @@ def start_plan(session: Session, job_id: int, plan: Plan, *, now: datetime) -> N
             reason=plan.reason,
         )
         return
-    message = f"{len(plan.ranges)} shards over {plan.documents} documents, {plan.skipped} skipped"
+    message = (
+        f"{counted(len(plan.ranges), 'shard')} over {counted(plan.documents, 'document')}, "
+        f"{plan.skipped:,} skipped"
+    )
     data = {"shards": len(plan.ranges), "documents": plan.documents, "skipped": plan.skipped}
     write_event(session, EventLine(job_id=job_id, type="job.planned", message=message, data=data), now=now)

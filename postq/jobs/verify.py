@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from postq.contracts.specs import JobKind
+from postq.counted import counted
 from postq.errors import NotFound
 from postq.jobs.states import JOB_EDGES, JOB_SUCCEEDED, SHARD_EDGES
 from postq.models.attempt import AttemptOutcome
@@ -66,14 +67,16 @@ def verify_job(session: Session, job_id: int) -> Verification:
 def _coverage(session: Session, found: Job) -> Iterator[str]:
     """Every document predicted, quarantined or skipped, exactly once."""
     predicted, quarantined = (_count(session, table, found) for table in (prediction, quarantine))
-    counted = (found.documents_predicted, found.documents_quarantined)
-    if (predicted, quarantined) != counted:
-        yield f"{predicted} predictions and {quarantined} quarantined documents are stored, {counted} counted"
+    said = (found.documents_predicted, found.documents_quarantined)
+    if (predicted, quarantined) != said:
+        stored = f"{counted(predicted, 'prediction')} and {counted(quarantined, 'quarantined document')}"
+        yield f"{stored} are stored, {said[0]:,} and {said[1]:,} were counted"
     total = predicted + quarantined + found.documents_skipped
     if total != found.documents_total:
-        yield f"{total} of {found.documents_total} documents are accounted for"
+        yield f"of {counted(found.documents_total, 'document')} the job accounts for {total:,}"
     if not found.spec.get("only_new") and found.documents_skipped:
-        yield f"{found.documents_skipped} documents were skipped, though all were asked for"
+        skipped = counted(found.documents_skipped, "document was", "documents were")
+        yield f"{skipped} skipped, though all were asked for"
     both = sa.select(sa.func.count()).select_from(
         sa.join(
             prediction,
@@ -82,7 +85,7 @@ def _coverage(session: Session, found: Job) -> Iterator[str]:
         )
     )
     if twice := session.execute(both.where(prediction.c.job_id == found.id)).scalar_one():
-        yield f"{twice} documents are both predicted and quarantined"
+        yield f"{counted(twice, 'document is', 'documents are')} both predicted and quarantined"
     yield from _ranges(session, found)
 
 
@@ -123,13 +126,14 @@ def _fences(session: Session, found: Job) -> Iterator[str]:
             )
         )
         if count := session.execute(wrong).scalar_one():
-            yield f"{count} rows of {table.name} were written past the fence"
+            yield f"{counted(count, 'row')} of {table.name} got past the fence"
     mixed = sa.select(sa.func.count()).where(
         prediction.c.job_id == found.id,
         sa.or_(prediction.c.fingerprint != found.fingerprint, prediction.c.bundle_id != found.bundle_id),
     )
     if count := session.execute(mixed).scalar_one():
-        yield f"{count} predictions carry another fingerprint or bundle than the job"
+        carry = counted(count, "prediction carries", "predictions carry")
+        yield f"{carry} another fingerprint or bundle than the job"
 
 
 def _contents(session: Session, found: Job) -> Iterator[str]:
@@ -145,7 +149,7 @@ def _contents(session: Session, found: Job) -> Iterator[str]:
         )
     )
     if count := session.execute(wrong).scalar_one():
-        yield f"{count} predictions are of other text than the corpus holds"
+        yield f"{counted(count, 'prediction is', 'predictions are')} of other text than the corpus holds"
 
 
 def _history(session: Session, found: Job) -> Iterator[str]:

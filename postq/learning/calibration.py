@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from postq.contracts.record import Record
+from postq.counted import counted
 from postq.errors import IntegrityError, LabelSetMismatch, NotTrainable
 from postq.learning.thresholds.decision import require_finite
 from postq.learning.thresholds.sweep import from_logit, to_logit
@@ -71,7 +72,8 @@ def fit_calibration(
         )
     if truth.shape != scores.shape or truth.shape[1] != len(labels):
         raise LabelSetMismatch(
-            f"Truth {truth.shape}, scores {scores.shape} and {len(labels)} labels do not fit each other.",
+            f"Truth {truth.shape} and scores {scores.shape} do not fit each other and "
+            f"{counted(len(labels), 'label')}.",
             hint="Score with the same bundle that the labels come from.",
         )
     require_finite(scores)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from postq.contracts.document import SplitName
+from postq.counted import counted
 from postq.learning.data import SplitEntry
 from postq.learning.metrics.counts import count, total
 from postq.learning.metrics.ranking import mean_average_precision
@@ -57,7 +58,7 @@ def detect_shy(truth: Matrix, predicted: Matrix, scores: Scores) -> Detection | 
     return Detection(
         event="SHY",
         severity="warning",
-        message=f"The model predicts {given} labels where {wanted} are true. {advice}",
+        message=f"{_predicted(given, wanted)} {advice}",
         data={"predicted": given, "true": wanted, "map": ranking, "chance_map": chance, "ranking_fine": fine},
     )
 
@@ -70,8 +71,8 @@ def detect_loud(truth: Matrix, predicted: Matrix) -> Detection | None:
     return Detection(
         event="LOUD",
         severity="warning",
-        message=f"The model predicts {given} labels where {wanted} are true. Raise or tune the thresholds; "
-        "a positive weight in the loss shifts every logit upwards.",
+        message=f"{_predicted(given, wanted)} Raise or tune the thresholds; a positive weight in the loss "
+        "shifts every logit upwards.",
         data={"predicted": given, "true": wanted, "ratio": given / wanted},
     )
 
@@ -131,7 +132,7 @@ def detect_nan(dropped: Sequence[str]) -> Detection | None:
     return Detection(
         event="NAN",
         severity="warning",
-        message=f"{len(dropped)} documents gave a loss that is not a number and were left out of training: "
+        message=f"Left out of training: {counted(len(dropped), 'document')} whose loss is not a number, "
         f"{', '.join(dropped[:5])}.",
         data={"documents": list(dropped)},
     )
@@ -154,13 +155,16 @@ def detect_empty(
     found = []
     for split, documents in unreadable.items():
         if documents:
-            found.append(f"{len(documents)} {split} documents hold no token the model knows")
+            hold = counted(len(documents), f"{split} document holds", f"{split} documents hold")
+            found.append(f"{hold} no token the model knows")
     for split, labels in labels_without_positives.items():
         if labels:
-            found.append(f"{len(labels)} labels are on no {split} document ({', '.join(labels[:3])})")
+            lacking = counted(len(labels), "label is", "labels are")
+            found.append(f"{lacking} on no {split} document ({', '.join(labels[:3])})")
     if labels_without_negatives:
         named = ", ".join(labels_without_negatives[:3])
-        found.append(f"{len(labels_without_negatives)} labels are on every train document ({named})")
+        everywhere = counted(len(labels_without_negatives), "label is", "labels are")
+        found.append(f"{everywhere} on every train document ({named})")
     if empty_predicted_share > empty_true_share + EMPTY_SHARE:
         found.append(
             f"{empty_predicted_share:.0%} of documents get no label where {empty_true_share:.0%} have none"
@@ -200,7 +204,9 @@ def detect_schedule(
     left = max(0.0, (planned_steps - optimizer_steps) / max(1, planned_steps - warmup_steps))
     found = []
     if optimizer_steps != scheduler_steps:
-        found.append(f"{scheduler_steps} schedule steps for {optimizer_steps} optimizer steps")
+        found.append(
+            f"{counted(scheduler_steps, 'schedule step')} for {counted(optimizer_steps, 'optimizer step')}"
+        )
     if abs(final_rate / peak_rate - min(1.0, left)) > FINAL_RATE_SHARE and optimizer_steps >= warmup_steps:
         found.append(f"the final rate is {final_rate / peak_rate:.0%} of the peak, not {min(1.0, left):.0%}")
     if abs(warmup_steps - warmup_share * planned_steps) > 1:
@@ -257,8 +263,8 @@ def detect_leak(manifest: Iterable[SplitEntry]) -> Detection | None:
     return Detection(
         event="LEAK",
         severity="error",
-        message=f"{texts} texts and {clusters} near-duplicate clusters lie in more than one split, such as "
-        f"{example}. Numbers on validation and test are flattered; split by cluster.",
+        message=f"{counted(texts, 'text')} and {counted(clusters, 'near-duplicate cluster')} in more than "
+        f"one split, such as {example}. Numbers on validation and test are flattered; split by cluster.",
         data={"texts": texts, "clusters": clusters, "example": example},
     )
 
@@ -283,8 +289,8 @@ def detect_truncated(
     return Detection(
         event="TRUNCATED",
         severity="info",
-        message=f"The model reads {share:.0%} of all tokens; {cut} of {len(tokens_total)} documents are cut. "
-        "Consider more tokens, head_tail or a chunk strategy.",
+        message=f"The model reads {share:.0%} of all tokens; it cuts {cut:,} of "
+        f"{counted(len(tokens_total), 'document')}. Consider more tokens, head_tail or a chunk strategy.",
         data={"share_seen": share, "documents_cut": cut, "f1_by_length": buckets},
     )
 
@@ -312,6 +318,10 @@ def f1_by_length(tokens: NDArray[np.integer], truth: Matrix, predicted: Matrix) 
         )
         for bucket in np.unique(buckets)
     }
+
+
+def _predicted(given: int, wanted: int) -> str:
+    return f"The model predicts {counted(given, 'label')} where {counted(wanted, 'is', 'are')} true."
 
 
 def _chance_precision(truth: Matrix) -> float:

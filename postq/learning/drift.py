@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from postq.counted import counted
 from postq.learning.metrics.wilson import wilson_interval
 from postq.learning.review import logit
 from postq.learning.thresholds.decision import Decision
@@ -265,8 +266,8 @@ def _flip_alarms(flips: Flips) -> list[Alarm]:
         return []
     row, job, other = flips.examples[0]
     text = (
-        f"{flips.flipped:,} of {flips.compared:,} documents scored before with equal content and fingerprint "
-        f"got other labels, such as row {row:,} against row {other:,} of job {job}"
+        f"{flips.flipped:,} of {counted(flips.compared, 'document')} scored before with equal content and "
+        f"fingerprint got other labels, such as row {row:,} against row {other:,} of job {job}"
     )
     return [Alarm(kind="flipped", label=None, sentence=text)]
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from postq.contracts.document import Document
+from postq.counted import counted
 from postq.errors import LabelSetMismatch, NotTrainable
 from postq.learning.bootstrap import f1_samples, interval
 from postq.learning.bundle.bundle import Bundle
@@ -78,7 +79,8 @@ def evaluate_bundle(
     """
     if scores.shape != (len(documents), len(bundle.labels)):
         raise LabelSetMismatch(
-            f"{len(documents)} documents and {len(bundle.labels)} labels do not fit scores {scores.shape}.",
+            f"Scores {scores.shape} do not fit {counted(len(documents), 'document')} and "
+            f"{counted(len(bundle.labels), 'label')}.",
             hint="Score these documents with this bundle.",
         )
     judged = judge(documents, scores, labels=bundle.labels)

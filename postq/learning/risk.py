@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from postq.counted import counted
 from postq.errors import BadInput
 from postq.learning.review import logit
 from postq.learning.thresholds.decision import Decision
@@ -47,7 +48,7 @@ def control_risk(
     least = 1 / (documents + 1)
     if not least <= risk < 1:
         raise BadInput(
-            f"A risk of {risk:g} cannot be kept on the evidence of {documents} documents.",
+            f"A risk of {risk:g} cannot be kept on the evidence of {counted(documents, 'document')}.",
             hint=f"Ask for one of at least {least:.2g} and under 1, such as 0.05.",
         )
     wrong = np.asarray((decision.decide(scores) != truth).any(axis=1))

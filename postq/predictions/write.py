@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from postq.bulk import insert_many
 from postq.contracts.scoring import DocumentFailure, ScoreBatch
+from postq.counted import counted
 from postq.db import storable
 from postq.errors import IntegrityError
 from postq.learning.thresholds.decision import Decision
@@ -104,8 +105,8 @@ def _label_rows(
 def _check(batch: ScoreBatch, labels: Sequence[str], hashes: Mapping[int, bytes]) -> None:
     if batch.scores.shape != (len(batch.rows), len(labels)):
         raise IntegrityError(
-            f"Scores of shape {batch.scores.shape} do not fit {len(batch.rows)} documents "
-            f"and {len(labels)} labels.",
+            f"Scores of shape {batch.scores.shape} do not fit {counted(len(batch.rows), 'document')} "
+            f"and {counted(len(labels), 'label')}.",
             hint="The bundle that scored is not the one the job names; retry the job.",
         )
     if not bool(np.all((batch.scores >= 0) & (batch.scores <= 1))):

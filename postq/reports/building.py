@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from postq.counted import counted
 from postq.errors import LabelSetMismatch
 from postq.learning.bundle.score_file import ScoredPart
 from postq.learning.rules.telling import rule_sentence, rules_sentence
@@ -100,7 +101,7 @@ def _check_labels(labels: Sequence[str], stored: StoredBundle) -> None:
     if unknown:
         raise LabelSetMismatch(
             f"The bundle knows no label '{unknown[0]}'.",
-            hint=f"See its {len(stored.bundle.labels)} labels with: postq bundles show {stored.bundle.name}.",
+            hint=f"See its labels with: postq bundles show {stored.bundle.name}.",
         )
 
 
@@ -134,7 +135,8 @@ def _watermark(subject: Subject) -> str:
         return ""
     leaks = subject.evaluation.leaks
     return str(
-        leaks.get("watermark") or f"CONTAMINATED: {leaks['documents']} documents were trained or tuned on"
+        leaks.get("watermark")
+        or f"CONTAMINATED: trained or tuned on {counted(leaks['documents'], 'document')}"
     )
 
 

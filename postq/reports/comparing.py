@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from postq.counted import counted
 from postq.errors import BadInput, LabelSetMismatch
 from postq.learning.bootstrap import difference, f1_by_label_samples, f1_samples, interval
 from postq.learning.bundle.score_file import ScoredPart
@@ -173,18 +174,18 @@ def _warnings(bundles: Sequence[StoredBundle], titles: Sequence[str], common: _C
     for bundle, title in zip(bundles, titles, strict=True):
         left_out = bundle.split_sizes["test"] - common.documents
         if left_out:
-            yield f"{left_out:,} test documents of {title} are not test documents of all, and are left out."
+            documents = counted(left_out, "test document")
+            yield f"{documents} of {title} left out: not all bundles were tested on the same."
         without = len(bundle.bundle.labels) - len(common.labels)
         if without:
-            yield f"{without:,} labels of {title} are not labels of all, and are left out."
+            yield f"{counted(without, 'label')} of {title} left out: not all bundles predict the same."
         rules = bundle.bundle.thresholds.rules
         if rules:
-            yield f"{title} decides by its thresholds and by {len(rules.rules):,} rules between labels."
+            told = counted(len(rules.rules), "rule")
+            yield f"{title} decides by its thresholds and by {told} between labels."
     if common.disagreements:
-        yield (
-            f"The bundles differ on the truth of {common.disagreements:,} labels of documents; "
-            f"that of {titles[0]} is used."
-        )
+        differing = counted(common.disagreements, "label of a document", "labels of documents")
+        yield f"The bundles differ on the truth of {differing}; that of {titles[0]} is used."
 
 
 def _interval(samples: NDArray[np.float64]) -> Estimate:

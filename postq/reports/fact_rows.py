@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from postq.counted import counted
 from postq.reports.looks import looks_at_test
 from postq.reports.stored import StoredBundle
 from postq.reports.subject import Subject
@@ -21,7 +22,7 @@ def data_facts(subject: Subject, stored: StoredBundle, report: Mapping[str, Any]
         ("of these with labels", _number(corpus.get("labelled_documents"))),
         ("records set aside", _number(corpus.get("set_aside"))),
         *((f"documents for {name}", _number(size)) for name, size in sizes.items()),
-        ("near-duplicate clusters", f"{stored.clusters:,} over {len(stored.split):,} documents"),
+        ("near-duplicate clusters", f"{stored.clusters:,} over {counted(len(stored.split), 'document')}"),
         ("labels learned", _number(len(stored.bundle.labels))),
         ("documents judged here", _number(report["documents"])),
         ("of these without a learned label", _number(unlabelled)),

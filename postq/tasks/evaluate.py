@@ -12,6 +12,7 @@ from postq.contracts.document import Document
 from postq.contracts.runner import RunRequest
 from postq.contracts.specs import EvaluateSpec
 from postq.corpus.snapshot import read_documents
+from postq.counted import counted
 from postq.crash_points import CrashPoint, reach
 from postq.errors import IntegrityError, NotTrainable
 from postq.learning.hooks import Hooks
@@ -75,8 +76,8 @@ def store(session: "Session", lease: "Lease", result: dict[str, Any], *, folder:
     counts = store_scores(session, lease, folder=folder, decision=result["decision"])
     if counts.predicted + counts.quarantined != result["documents"]:
         raise IntegrityError(
-            f"{result['documents']} documents were to be evaluated, but {counts.predicted} were scored "
-            f"and {counts.quarantined} quarantined.",
+            f"{counted(result['documents'], 'document was', 'documents were')} to be evaluated, but the "
+            f"scorer answered for {counts.predicted:,} and failed on {counts.quarantined:,}.",
             hint="This is a fault of the scorer or of postq; the evaluation is not stored.",
         )
     _count(session, lease, counts)

@@ -10,6 +10,7 @@ from postq.contracts.runner import RunRequest
 from postq.contracts.specs import EvaluateSpec
 from postq.corpus.near_duplicates import Signatures, find_near_duplicates, sign_documents
 from postq.corpus.snapshot import read_documents, read_keys
+from postq.counted import counted
 from postq.errors import LeakRefused
 from postq.learning.data import SplitEntry
 from postq.learning.evaluation import Leak, find_leaks
@@ -40,8 +41,8 @@ def refuse_leaks(
     facts = _facts(leaks, evaluated=len(documents))
     if leaks and not spec.allow_leak:
         raise LeakRefused(
-            f"The bundle was trained or tuned on {_parts(leaks)} of the {len(documents)} documents, "
-            f"such as {', '.join(facts['examples'])}.",
+            f"The bundle was trained or tuned on {_parts(leaks)} of the "
+            f"{counted(len(documents), 'document')}, such as {', '.join(facts['examples'])}.",
             hint="Evaluate on its test split or on other documents; --allow-leak does it all the same, "
             "and the report then says so in large letters.",
         )
@@ -58,7 +59,7 @@ def _facts(leaks: Sequence[Leak], *, evaluated: int) -> dict[str, Any]:
         "same_text": sum(leak.kind == "same_text" for leak in leaks),
         "near_duplicates": sum(leak.kind == "near_duplicate" for leak in leaks),
         "examples": [leak.document_id for leak in leaks[:SHOWN]],
-        "watermark": f"CONTAMINATED: {len(leaks)} of {evaluated} documents were trained or tuned on",
+        "watermark": f"CONTAMINATED: trained or tuned on {len(leaks):,} of {counted(evaluated, 'document')}",
     }
 
 

@@ -12,6 +12,7 @@ from postq.contracts.runner import RunRequest
 from postq.corpus.near_duplicates import cluster_signatures, sign_documents
 from postq.corpus.snapshot import SnapshotKeys, read_documents, read_keys
 from postq.corpus.splits import SPLITS, SplitReport, assign_splits, describe_splits
+from postq.counted import counted
 from postq.errors import NotTrainable
 from postq.learning.data import SplitEntry, TrainingData
 from postq.learning.hooks import Hooks, StopRequested
@@ -148,7 +149,7 @@ def _tell_crossings(
     if report.crossing:
         hooks.note(
             "detector.leak",
-            f"{len(report.crossing)} groups of near-duplicates lie in more than one official split.",
+            f"{counted(len(report.crossing), 'group')} of near-duplicates in more than one official split.",
             {"groups": len(report.crossing), "documents": sum(map(len, report.crossing))},
         )
 
@@ -160,7 +161,8 @@ def _about_official(keys: SnapshotKeys, report: SplitReport, *, recipe: TfidfRec
     if report.official and drawn:
         return f" The corpus has no {' and '.join(drawn)} split: drawn from train."
     if own and recipe.split.official and not report.official:
-        return f" The corpus' own split was not used: only {own.total()} of {len(keys)} documents have one."
+        covered = f"{own.total():,} of {counted(len(keys), 'document')}"
+        return f" The corpus' own split was not used: it covers only {covered}."
     return ""
 
 
@@ -169,9 +171,10 @@ def _tell_left_out(
 ) -> None:
     left_out = Counter(name for name, kept in zip(assigned, splits, strict=True) if kept is None)
     if left_out:
-        parts = " and ".join(f"{count} {name}" for name, count in left_out.items())
+        parts = " and ".join(f"{number:,} {name}" for name, number in left_out.items())
+        documents = "document was" if left_out.total() == 1 else "documents were"
         hooks.note(
             "detector.leak",
-            f"{parts} documents were left out: the official validation or test split holds the same text.",
+            f"{parts} {documents} left out: the official validation or test split holds the same text.",
             {str(name): count for name, count in left_out.items()},
         )

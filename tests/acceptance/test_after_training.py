@@ -48,7 +48,7 @@ def test_new_thresholds_relabel_a_job_and_a_nightly_run_has_nothing_to_do(traine
         over = {each["label"] for each in one["scores"] if each["score"] >= 0.5}
         assert {each["label"] for each in one["labels"]} == over
     nightly = user.runs("classify-corpus", "news", "--bundle", "first-half", "--only-new")
-    assert "nothing new: all 90 documents" in nightly.err
+    assert "nothing new: every document" in nightly.err
     assert user.asks("rethreshold", "first", "--method", "half", "--job", trained.job)["job"] == made["job"]
 
 

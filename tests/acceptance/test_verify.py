@@ -136,7 +136,7 @@ def one_job(table: str, then: str = "") -> str:
                 one_job("prediction", "AND row = 3"),
                 f"UPDATE job SET documents_predicted = documents_predicted - 1 WHERE id = {CLASSIFIED}",
             ],
-            f"{DOCUMENTS - 1} of {DOCUMENTS} documents are accounted for",
+            f"of {DOCUMENTS} documents the job accounts for {DOCUMENTS - 1}",
         ),
         (
             [f"UPDATE prediction SET row = 100000 WHERE job_id = {CLASSIFIED} AND row = 3"],

@@ -15,6 +15,7 @@ from transformers import (
 )
 
 from postq.contracts.recipes import HeadName
+from postq.counted import counted
 from postq.errors import BundleUnusable
 from postq.learning.encoder.fit import (
     check_config,
@@ -121,7 +122,7 @@ def check_labels_in_config(config: Any, *, labels: tuple[str, ...]) -> None:
     stored = tuple(config.id2label[index] for index in sorted(config.id2label))
     if stored != labels:
         raise BundleUnusable(
-            f"config.json names {len(stored)} labels that are not the bundle's {len(labels)}.",
+            f"config.json names {counted(len(stored), 'label')}, and not the bundle's {len(labels)}.",
             hint="Use the folder as the training wrote it.",
         )
 

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from postq.counted import counted
 from postq.errors import BundleUnusable
 from postq.learning.encoder.positions import position_capacity
 
@@ -85,6 +86,6 @@ def check_labels(model: nn.Module, *, labels: int) -> None:
     config: Any = model.config
     if config.num_labels != labels:
         raise BundleUnusable(
-            f"The model has {config.num_labels} outputs for {labels} labels.",
+            f"The model has {counted(config.num_labels, 'output')} for {counted(labels, 'label')}.",
             hint="Use the labels the bundle was trained with.",
         )

@@ -10,6 +10,7 @@ import structlog
 from postq.contracts.device import Device
 from postq.contracts.document import Document
 from postq.contracts.scoring import DocumentFailure, ScoreBatch
+from postq.counted import counted
 from postq.errors import TokeniserLost
 from postq.learning.bundle.bundle import Bundle
 from postq.learning.encoder.backbones import load_classifier
@@ -159,7 +160,7 @@ class EncoderScorer:
 def _unreadable(text: TokenisedText) -> str:
     if text.tokens_total == 0:
         return "The text has no tokens."
-    return f"The tokenizer knows none of the text's {text.tokens_total} tokens."
+    return f"The tokenizer knows none of the text's {counted(text.tokens_total, 'token')}."
 
 
 def _windows(documents: Iterable[Document]) -> Iterator[list[Document]]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from postq.contracts.document import Document
+from postq.counted import counted
 from postq.learning.detectors import Detection
 from postq.learning.encoder.backbones import Backbone
 from postq.learning.encoder.examples import tokenise
@@ -94,7 +95,7 @@ class TrainedEncoder:
             names = [documents[i].document_id for i in np.flatnonzero(absent).tolist()]
             hooks.note(
                 "EMPTY",
-                f"{len(names)} documents could not be scored and count as 0 for every label: "
+                f"{counted(len(names), 'document')} could not be scored, taken as 0 for every label: "
                 f"{', '.join(names[:5])}.",
                 {"documents": names, "severity": "warning"},
             )

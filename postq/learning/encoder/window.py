@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
+from postq.counted import counted
 from postq.errors import DeviceMemoryExhausted, LossNotFinite
 from postq.learning.encoder.compute import is_out_of_memory, release_memory
 from postq.learning.encoder.forward import Batch, forward_logits, pool_pieces
@@ -212,7 +213,8 @@ def _drop(bench: Workbench, state: TrainingState, documents: Sequence[int]) -> N
     if not documents or len(state.dropped) + len(documents) > MOST_DROPPED:
         raise LossNotFinite(
             f"The training loss is not a number in step {state.optimizer_steps + 1}, for "
-            f"{len(documents) or 'no single'} documents; {len(state.dropped)} were left out before.",
+            f"{counted(len(documents), 'document') if documents else 'no single document'}; "
+            f"{counted(len(state.dropped), 'was', 'were')} left out before.",
             hint="Lower the learning rate, or look at the documents named in the job's events.",
         )
     state.dropped += documents
@@ -228,7 +230,7 @@ def _shrink(bench: Workbench, state: TrainingState, fitting_tokens: int) -> None
     release_memory(bench.device)
     if fitting_tokens:
         state.micro_tokens = fitting_tokens
-        action = f"micro-batches of {state.micro_tokens:,} tokens and more accumulation"
+        action = f"micro-batches of {counted(state.micro_tokens, 'token')} and more accumulation"
     elif not state.gradient_checkpointing and enable_gradient_checkpointing(bench):
         state.gradient_checkpointing = True
         action = "gradient checkpointing"

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from postq.contracts.recipes import EnsembleMethod
 from postq.contracts.record import Record
+from postq.counted import counted
 from postq.errors import BundleUnusable
 from postq.learning.ensemble.cascade import Cascade
 from postq.learning.ensemble.stacking import Stack
@@ -72,7 +73,8 @@ def read_combination(folder: Path, *, labels: int, members: int = 2) -> Combinat
         ) from exc
     if len(found.weights) != labels:
         raise BundleUnusable(
-            f"{COMBINATION} of {folder} weighs {len(found.weights)} labels, the bundle has {labels}.",
+            f"{COMBINATION} of {folder} weighs {counted(len(found.weights), 'label')}, "
+            f"the bundle has {labels}.",
             hint="Make the ensemble again with: postq bundles ensemble.",
         )
     stacked = found.stack is not None and found.stack.fits(members=members, labels=labels)
@@ -80,7 +82,7 @@ def read_combination(folder: Path, *, labels: int, members: int = 2) -> Combinat
     if stacked != (found.method == "stacking") or cascaded != (found.method == "cascade"):
         raise BundleUnusable(
             f"{COMBINATION} of {folder} does not hold what {found.method} needs for {members} members and "
-            f"{labels} labels.",
+            f"{counted(labels, 'label')}.",
             hint="Make the ensemble again with: postq bundles ensemble.",
         )
     return found

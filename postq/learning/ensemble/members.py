@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from postq.contracts.recipes import EnsembleMethod
+from postq.counted import counted
 from postq.errors import BadInput, BundleUnusable, LabelSetMismatch, LeakRefused
 from postq.learning.bundle.bundle import Bundle
 from postq.learning.bundle.opening import open_bundle
@@ -72,7 +73,7 @@ def _require_alike(first: Bundle, second: Bundle) -> None:
     if first.labels != second.labels:
         own, other = set(first.labels), set(second.labels)
         raise LabelSetMismatch(
-            f"'{first.name}' predicts {len(own)} labels, '{second.name}' {len(other)}, and "
+            f"'{first.name}' predicts {counted(len(own), 'label')}, '{second.name}' {len(other)}, and "
             f"{len(own ^ other)} of them are not in both, or they stand in another order.",
             hint="Train both on the same corpus version with the same label options.",
         )

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from postq.counted import counted
+
 SHOWN = 20
 """Rules a bundle's row keeps; its folder keeps all."""
 
@@ -29,14 +31,16 @@ def rules_sentence(facts: Mapping[str, Any]) -> str:
     """What was tried, what it gained on documents it was not chosen on, and what is done with it."""
     candidates = len(facts["candidates"])
     if not candidates:
-        return f"{facts['choice']}: no rule is borne out by the {facts['mined_on']:,} training documents."
+        return (
+            f"{facts['choice']}: no rule is borne out by {counted(facts['mined_on'], 'training document')}."
+        )
     chosen = sum(each["chosen"] for each in facts["candidates"])
     change = facts["gain"]["mean_f1"]
     gain = f"{change['value']:+.3f} ({change['low']:+.3f} to {change['high']:+.3f})"
     told = f"cross-fitted, mean of micro- and macro-F1 {gain}"
     if facts["kept"]:
-        return f"{facts['choice']}: {chosen} of {candidates} rules kept; {told}."
-    return f"{facts['choice']}: none of {candidates} rules kept, since no gain is sure; {told}."
+        return f"{facts['choice']}: {chosen} of {counted(candidates, 'rule')} kept; {told}."
+    return f"{facts['choice']}: none of {counted(candidates, 'rule')} kept, since no gain is sure; {told}."
 
 
 def rule_sentence(rule: Mapping[str, Any]) -> str:

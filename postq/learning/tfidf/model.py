@@ -15,6 +15,7 @@ from scipy.sparse import csr_array
 from scipy.special import expit
 
 from postq.contracts.record import Record
+from postq.counted import counted
 from postq.errors import BundleUnusable
 from postq.learning.tfidf.features import tfidf_rows
 from postq.learning.tfidf.tokens import number_tokens
@@ -114,7 +115,9 @@ def _check(model: TfidfModel, *, folder: Path, labels: int) -> None:
     shapes = (model.idf.shape, model.coefficients.shape, model.intercepts.shape)
     if shapes != ((features,), (features, labels), (labels,)):
         raise BundleUnusable(
-            f"The weights in {folder} {shapes} do not fit {features} features and {labels} labels.", hint=HINT
+            f"The weights in {folder} {shapes} do not fit {counted(features, 'feature')} and "
+            f"{counted(labels, 'label')}.",
+            hint=HINT,
         )
     arrays = (model.idf, model.coefficients, model.intercepts)
     if any(array.dtype != np.float32 or not np.isfinite(array).all() for array in arrays):

@@ -9,6 +9,7 @@ import structlog
 
 from postq.contracts.document import Document
 from postq.contracts.scoring import DocumentFailure, ScoreBatch
+from postq.counted import counted
 from postq.learning.bundle.bundle import Bundle
 from postq.learning.hooks import StopRequested, never_stop
 from postq.learning.tfidf.chunks import Chunk, chunked
@@ -127,7 +128,8 @@ def _batch(chunk: Chunk, scored: ScoredTexts, on_failure: OnFailure) -> ScoreBat
         on_failure(
             DocumentFailure(
                 row=chunk.rows[at],
-                error=f"None of the document's {words} words is known to the bundle: it cannot be scored.",
+                error=f"None of the document's {counted(words, 'word')} is known to the bundle: "
+                "it cannot be scored.",
             )
         )
     kept = scored.known

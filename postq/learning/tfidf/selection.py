@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from postq.counted import counted
 from postq.errors import NotTrainable
 from postq.learning.tfidf.ngrams import NgramScheme, count_ngrams, find_ngrams, run_starts
 from postq.learning.tfidf.tokens import DROPPED, UNKNOWN, TokenStream, joined
@@ -69,7 +70,7 @@ def select_features(
     chosen = chosen[np.argsort(-tally.occurrences[chosen], kind="stable")][:max_features]
     if not len(chosen):
         raise NotTrainable(
-            f"No word is in at least {min_df} training documents and at most {max_df:.0%} of them.",
+            f"No word is in {counted(min_df, 'training document')} or more and in at most {max_df:.0%}.",
             hint="Add documents, lower min_df or raise max_df.",
         )
     names = [" ".join(frequent[n - 1] for n in scheme.numbers(key)) for key in tally.keys[chosen].tolist()]

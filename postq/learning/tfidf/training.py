@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from postq.contracts.document import Document
 from postq.contracts.recipes import TfidfRecipe
+from postq.counted import counted
 from postq.errors import NotTrainable
 from postq.learning.data import TrainingData
 from postq.learning.hooks import Hooks, StopRequested
@@ -65,7 +66,8 @@ class TrainedTfidf:
         if unknown:
             hooks.note(
                 "EMPTY",
-                f"{len(unknown)} documents hold no known word: {', '.join(unknown[:5])}.",
+                f"{counted(len(unknown), 'document holds', 'documents hold')} no known word: "
+                f"{', '.join(unknown[:5])}.",
                 {"documents": unknown, "severity": "warning"},
             )
         return np.concatenate(parts) if parts else np.zeros((0, self.model.config.labels), np.float32)

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from postq.contracts.recipes import ThresholdMethod
 from postq.contracts.record import Record
+from postq.counted import counted
 from postq.errors import IntegrityError, LabelSetMismatch
 from postq.learning.rules.rule import RuleSet
 from postq.learning.thresholds.decision import Decision
@@ -95,7 +96,8 @@ class ThresholdSet(Record):
         """Refuse scores of other labels (LabelSetMismatch), another space or model (IntegrityError)."""
         if self.names != labels:
             raise LabelSetMismatch(
-                f"The thresholds are for {len(self.names)} labels that are not the model's {len(labels)}.",
+                f"The thresholds are for {counted(len(self.names), 'label')}, not for the model's "
+                f"{len(labels)}.",
                 hint="Tune thresholds on this model's own scores with `postq rethreshold`.",
             )
         if self.score_space != score_space:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from postq.contracts.recipes import ThresholdMethod
+from postq.counted import counted
 from postq.errors import LabelSetMismatch
 from postq.learning.thresholds.decision import apply_thresholds, require_finite
 from postq.learning.thresholds.exact import (
@@ -66,7 +67,8 @@ def tune_thresholds(
     """
     if truth.shape != scores.shape or truth.shape[1] != len(labels):
         raise LabelSetMismatch(
-            f"Truth {truth.shape}, scores {scores.shape} and {len(labels)} labels do not fit each other.",
+            f"Truth {truth.shape} and scores {scores.shape} do not fit each other and "
+            f"{counted(len(labels), 'label')}.",
             hint="Score with the same bundle that the labels come from.",
         )
     require_finite(scores)

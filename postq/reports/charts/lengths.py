@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from postq.counted import counted
 from postq.reports.charts.chart import Chart
 from postq.reports.charts.style import FIRST, INK, ON_FILL, finish, house_style, new_figure
 from postq.reports.content import LengthRow
@@ -20,7 +21,7 @@ def length_chart(rows: Sequence[LengthRow], *, name: str) -> Chart:
         for at, row in zip(places, rows, strict=True):
             inside = row.micro_f1 > 0.45
             axes.annotate(
-                f"{decimal(row.micro_f1)} · {row.documents:,} docs",
+                f"{decimal(row.micro_f1)} · {counted(row.documents, 'doc')}",
                 (row.micro_f1, at),
                 xytext=(-5 if inside else 5, 0),
                 textcoords="offset points",

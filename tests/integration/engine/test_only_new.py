@@ -12,7 +12,7 @@ def test_a_second_run_finds_nothing_new_and_says_so(world: World) -> None:
     world.work_off()
     again = world.job(world.classify(1, only_new=True))
     assert again.state is JobState.SUCCEEDED
-    assert again.reason.startswith("nothing new: all 10 documents")
+    assert again.reason.startswith("nothing new: every document")
     assert (again.documents_skipped, again.documents_predicted) == (10, 0)
     world.verify_all()
 

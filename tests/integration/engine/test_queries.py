@@ -46,12 +46,10 @@ def test_a_ready_job_says_what_it_waits_for(scored_world: World) -> None:
     assert view(world, job_id).reason == "waits for a cuda worker with 20 GB: no worker is running"
     start_worker(world, "w1")
     start_worker(world, "w2")
-    assert view(world, job_id).reason == (
-        "waits for a cuda worker with 20 GB: none of the 2 live workers fits"
-    )
+    assert view(world, job_id).reason == ("waits for a cuda worker with 20 GB: 2 live workers do not fit")
     start_worker(world, "w3", gpu=True)
     assert view(world, job_id).reason == "waits for a cuda worker with 20 GB: about to be claimed"
-    for state, said in (("busy", "1 worker that fit is busy"), ("draining", "1 worker that fit is ending")):
+    for state, said in (("busy", "1 worker that fits is busy"), ("draining", "1 worker that fits is ending")):
         with world.session() as session:
             heartbeat(session, "w3", state=state, shard_id=9, now=world.now)
         assert view(world, job_id).reason.endswith(said)
@@ -63,7 +61,7 @@ def test_a_job_that_idle_workers_leave_alone_says_for_how_long(scored_world: Wor
     world.later(240)
     start_worker(world)
     assert view(world, job_id).reason == (
-        "waits for a worker: for 240 s although 1 worker that fit is idle; see the workers' logs"
+        "waits for a worker: for 240 s although 1 worker that fits is idle; see the workers' logs"
     )
 
 

@@ -193,7 +193,7 @@ def test_nothing_is_written_when_rows_and_counts_disagree(world: World) -> None:
     new = world.add_bundle("stricter", weights="w1 stricter")
     with world.session() as session:
         session.execute(sa.delete(prediction).where(prediction.c.job_id == source, prediction.c.row == 0))
-    with pytest.raises(IntegrityError, match="9 predictions and 1 quarantined"):
+    with pytest.raises(IntegrityError, match="counts 9 as predicted and 1 as quarantined, but 8 predictions"):
         relabelled(world, source, new)
     with world.database.reading() as session:
         assert session.scalar(sa.select(sa.func.max(Job.id))) == source

@@ -110,12 +110,6 @@ def test_what_is_no_moment_is_refused(text: str) -> None:
         wording.parse_moment(text, now=QUARTER_END)
 
 
-def test_counts_agree_with_their_noun() -> None:
-    assert wording.count(1, "document") == "1 document"
-    assert wording.count(1204, "document") == "1,204 documents"
-    assert wording.count(2, "corpus", "corpora") == "2 corpora"
-
-
 def test_times_in_json_are_utc_and_say_so() -> None:
     berlin = datetime.fromisoformat("2026-03-04T13:00:00+01:00")
     assert wording.iso(berlin) == "2026-03-04T12:00:00Z"

@@ -186,7 +186,9 @@ def test_documents_held_back_for_tests_are_never_dealt_out_for_training() -> Non
     keys, clusters = some_corpus(200)
     held_back: list[SplitName | None] = ["test"] * 100 + ["validation"] * 100
     labelled = keys_of([f"text {n}" for n in range(200)], keys.labels, held_back)
-    with pytest.raises(NotTrainable, match="no documents to train on: all 200 are for validation or test"):
+    with pytest.raises(
+        NotTrainable, match="no documents to train on: its 200 documents are for validation or test"
+    ):
         assign_splits(labelled, recipe=SplitRecipe(), clusters=clusters)
     anew = assign_splits(labelled, recipe=SplitRecipe(official=False), clusters=clusters)
     assert set(anew) == set(SPLITS)

@@ -111,9 +111,9 @@ def test_documents_that_gave_no_number_are_told() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"unreadable": {"train": ["doc-3"]}}, "1 train documents hold no token"),
+        ({"unreadable": {"train": ["doc-3"]}}, "1 train document holds no token"),
         ({"labels_without_positives": {"validation": ["Sentencing"]}}, "on no validation document"),
-        ({"labels_without_negatives": ["Filed"]}, "1 labels are on every train document (Filed)"),
+        ({"labels_without_negatives": ["Filed"]}, "1 label is on every train document (Filed)"),
         ({"empty_predicted_share": 0.6, "empty_true_share": 0.1}, "60% of documents get no label"),
     ],
 )

@@ -128,5 +128,5 @@ def test_too_many_words_for_long_ngrams_are_refused_in_words() -> None:
 
 
 def test_texts_without_a_shared_word_are_not_trainable() -> None:
-    with pytest.raises(NotTrainable, match="at least 2"):
+    with pytest.raises(NotTrainable, match="in 2 training documents or more"):
         selected(["apple", "pear"], min_df=2)

@@ -116,7 +116,7 @@ def test_a_label_that_a_split_lacks_is_an_event_of_a_tfidf_training_too(tmp_path
     rare = data.labels[-1]
     without = [document for document in data.test if rare not in document.labels]
     told = told_by_training(tmp_path / "b", replace(data, test=without))
-    assert told == [f"1 labels are on no test document ({rare})."]
+    assert told == [f"1 label is on no test document ({rare})."]
     assert told_by_training(tmp_path / "healthy", data) == []
 
 
@@ -124,7 +124,7 @@ def test_a_label_that_every_training_document_carries_is_an_event(tmp_path: Path
     data = training_data()
     marked = [replace(document, labels=(*document.labels, "filed")) for document in data.train]
     told = told_by_training(tmp_path / "b", replace(data, train=marked, labels=(*data.labels, "filed")))
-    assert any("1 labels are on every train document (filed)" in message for message in told)
+    assert any("1 label is on every train document (filed)" in message for message in told)
 
 
 def test_documents_without_a_label_are_a_track_of_their_own(tmp_path: Path) -> None:

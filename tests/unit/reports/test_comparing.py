@@ -77,7 +77,7 @@ def test_only_documents_with_the_same_id_and_text_are_compared(
     )
     found = compare([bundles[0], replace(bundles[1], split=changed)], reports)
     assert found.documents == 79
-    assert found.warnings[0].startswith("1 test documents of words are not test documents of all")
+    assert found.warnings[0].startswith("1 test document of words left out")
 
 
 def test_bundles_without_a_common_document_are_refused(
@@ -105,7 +105,7 @@ def test_only_common_labels_are_compared(
         [bundles[0], read_bundle(tmp_path / "fewer")], [reports[0], report_of(tmp_path / "fewer")]
     )
     assert found.labels == data.labels[1:]
-    assert any("1 labels of words" in warning for warning in found.warnings)
+    assert any("1 label of words" in warning for warning in found.warnings)
 
 
 def test_label_differences_are_those_of_the_figures_beside_them(comparison: Comparison) -> None:

@@ -109,7 +109,7 @@ def test_a_leaked_evaluation_carries_its_watermark_in_every_section(
     tfidf_folder: Path, report_of: ReportOf
 ) -> None:
     plain = report_of(tfidf_folder)
-    mark = "CONTAMINATED: 12 of 80 documents were trained or tuned on"
+    mark = "CONTAMINATED: trained or tuned on 12 of 80 documents"
     evaluation = Evaluation(
         job_id=9,
         corpus="opinions v1",

@@ -83,7 +83,7 @@ def test_what_an_official_split_leaves_open_is_told(
     held_back = [record(number) for number in range(30, 40)]
     for snapshot, told in (
         (make_snapshot(train=everywhere, test=held_back), "no validation split: drawn from train."),
-        (make_snapshot(everywhere, test=held_back), "not used: only 10 of 40 documents have one."),
+        (make_snapshot(everywhere, test=held_back), "not used: it covers only 10 of 40 documents."),
     ):
         heard = Heard()
         build(make_request, snapshot, hooks=heard.hooks())
