@@ -29,13 +29,20 @@ STATE_STYLES = {
 
 
 def state_word(view: "JobView") -> str:
-    """The state in one word; quarantine is told by the reason and the colour."""
+    """The state in one word; a running job that no worker is on waits; quarantine is told by the reason."""
+    if view.waiting:
+        return "waiting"
     return "succeeded" if view.state.value == "succeeded_with_quarantine" else view.state.value
 
 
 def state_style(view: "JobView") -> str:
     """The colour of the state."""
-    return STATE_STYLES[view.state.value]
+    return STATE_STYLES["ready" if view.waiting else view.state.value]
+
+
+def at_work(view: "JobView") -> bool:
+    """True while a worker is on the job and has told how far it is."""
+    return view.state.value == "running" and not view.waiting and view.progress.total > 0
 
 
 def has_ended(view: "JobView") -> bool:
@@ -89,7 +96,7 @@ def _name(view: "JobView") -> str:
 
 def _below(view: "JobView") -> str:
     """The line below the name: what a running job is at, why another is in its state, or nothing."""
-    if view.state.value != "running" or view.cancel_requested or not view.progress.total:
+    if not at_work(view) or view.cancel_requested:
         return "" if view.reason == PLAIN_ENDING else view.reason
     phase = [] if view.progress.unit == "documents" else [view.progress.unit]
     return " · ".join([*phase, *figures_words(view)])
@@ -134,6 +141,11 @@ LISTING: "Listing[JobView]" = Listing(
             heading="What",
             cell=_name,
             flexible=True,
+        ),
+        Column(
+            key="waiting",
+            meaning="true while it is running by its state, but no worker is on it: `reason` says for what",
+            value=lambda v: v.waiting,
         ),
         Column(key="reason", meaning="why it is in its state, in one sentence", value=lambda v: v.reason),
         Column(
@@ -206,6 +218,7 @@ LISTING: "Listing[JobView]" = Listing(
 def job_line(view: "JobView") -> str:
     """One plain line for logs and pipes: state, and the phase with how far, or the reason."""
     progress = view.progress
-    if view.state.value != "running" or not progress.total:
-        return clean(f"job {view.id}: {view.state.value}: {view.reason}")
+    if not at_work(view):
+        word = "waiting" if view.waiting else view.state.value
+        return clean(f"job {view.id}: {word}: {view.reason}")
     return clean(f"job {view.id}: running: {progress.unit} {share(progress.done, progress.total)}")

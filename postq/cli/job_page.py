@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from postq.cli.figures import figures_of, figures_table
-from postq.cli.job_listing import PLAIN_ENDING, bar, figures_words, state_style, state_word, took
+from postq.cli.job_listing import PLAIN_ENDING, at_work, bar, figures_words, state_style, state_word, took
 from postq.cli.tables import facts, grid
 from postq.cli.terminal import clean
 from postq.cli.wording import clock, duration, share, size
@@ -46,7 +46,7 @@ def heading(view: JobView) -> Text:
 def progress_line(view: JobView) -> Text:
     """Bar, share, phase, rate, time left and the newest figures of the running shard."""
     progress = view.progress
-    if view.state.value != "running" or not progress.total:
+    if not progress.total:
         return Text("")
     parts = [f"{progress.unit} {progress.done:,} of {progress.total:,}", *map(clean, figures_words(view))]
     percent = share(progress.done, progress.total)
@@ -69,7 +69,7 @@ def _facts(view: JobView) -> list[tuple[str, RenderableType | None]]:
     seconds = took(view)
     return [
         ("why", None if view.reason == PLAIN_ENDING else view.reason),
-        ("progress", progress_line(view) if view.state.value == "running" else None),
+        ("progress", (progress_line(view) or None) if view.state.value == "running" else None),
         ("documents", _documents(view)),
         ("test split", _looks(view)),
         ("detectors", _detections(view)),
@@ -162,5 +162,5 @@ def live_lines(view: JobView) -> RenderableType:
     first = heading(view)
     if seconds is not None:
         first.append(f" · {duration(seconds)}", style="dim")
-    second = progress_line(view)
-    return Group(first, second if second.plain else Text(clean(view.reason), style="dim"))
+    second = progress_line(view) if at_work(view) else Text(clean(view.reason), style="dim")
+    return Group(first, second)

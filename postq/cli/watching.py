@@ -104,7 +104,7 @@ def _tell_changes(look: "Callable[[], list[JobView]]") -> "list[JobView]":
 def _step(view: "JobView") -> object:
     progress = view.progress
     tenth = 10 * progress.done // progress.total if progress.total and view.state.value == "running" else 0
-    return view.state, progress.unit, tenth
+    return view.state, view.waiting, progress.unit, tenth
 
 
 class _Looking:

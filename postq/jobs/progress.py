@@ -1,6 +1,7 @@
 """How far a job is and how fast it goes, from its rows and the shards ended lately."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from postq.contracts.specs import JobKind
@@ -32,15 +33,20 @@ def progress_of(
     *,
     current: Shard | None,
     recently_done: int,
+    waiting: bool,
     now: datetime,
 ) -> ProgressView:
     """Progress of any kind of job.
 
     `current` is the one shard of a training or evaluation; `recently_done` the documents of shards that
-    ended within WINDOW.
+    ended within WINDOW. While a job is `waiting` for a worker nothing has a rate, and a training or
+    evaluation has no phase: how far its last attempt was says nothing about the next one.
     """
     if found.kind is JobKind.CLASSIFY:
-        return _of_documents(found, shards, recently_done=recently_done, now=now)
+        told = _of_documents(found, shards, recently_done=recently_done, now=now)
+        return replace(told, per_second=None, eta_seconds=None) if waiting else told
+    if waiting:
+        return ProgressView(done=0, total=0, unit="job")
     if current is None:
         return ProgressView(done=int(found.state in JOB_TERMINAL), total=1, unit="job")
     return _of_phase(current)

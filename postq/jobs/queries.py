@@ -11,7 +11,7 @@ from sqlmodel import col
 from postq.contracts.specs import JobKind
 from postq.errors import NotFound
 from postq.jobs.progress import WINDOW, document_counts, progress_of
-from postq.jobs.reasons import ShardFacts, reason_of
+from postq.jobs.reasons import ShardFacts, is_waiting, reason_of
 from postq.jobs.states import JOB_TERMINAL
 from postq.jobs.views import AttemptView, EventView, JobView
 from postq.jobs.workers import live_workers
@@ -116,6 +116,7 @@ def _view(
     now: datetime,
 ) -> JobView:
     going = found.state not in JOB_TERMINAL
+    waiting = is_waiting(found, facts)
     return JobView(
         **found.model_dump(include=_COPIED),
         id=found.id or 0,
@@ -127,6 +128,7 @@ def _view(
             failure=_latest_failure(session, found) if _waits_to_retry(facts) else None,
             now=now,
         ),
+        waiting=waiting,
         fingerprint=found.fingerprint.hex() if found.fingerprint else None,
         cancel_requested=found.cancel_requested_at is not None,
         documents=document_counts(found),
@@ -135,11 +137,12 @@ def _view(
             facts,
             current=_one_shard(session, found) if going or history is not None else None,
             recently_done=_recently_done(session, found, now) if going else 0,
+            waiting=waiting,
             now=now,
         ),
         shards={state.value: one.count for state, one in facts.items()},
         retries=_retries(session, found) if history is not None else 0,
-        workers=_current_workers(session, found) if ShardState.LEASED in facts else (),
+        workers=_current_workers(session, found, now) if ShardState.LEASED in facts else (),
         attempts=history or (),
     )
 
@@ -166,18 +169,20 @@ def _shard_facts(
                 type_=shard.c.ready_at.type,
             ),
             sa.func.sum(shard.c.progress_done),
+            sa.func.sum(sa.case((shard.c.lease_until <= now, 1), else_=0)),
         )
         .where(shard.c.job_id.in_(job_ids))
         .group_by(shard.c.job_id, shard.c.state)
     )
     facts: dict[int, dict[ShardState, ShardFacts]] = defaultdict(dict)
-    for job_id, state, count, ready, next_at, since, done in session.execute(query):
+    for job_id, state, count, ready, next_at, since, done, lapsed in session.execute(query):
         facts[job_id][state] = ShardFacts(
             count=count,
             claimable=int(ready or 0),
             next_at=next_at,
             claimable_since=since,
             progress_done=int(done or 0),
+            lapsed=int(lapsed or 0) if state is ShardState.LEASED else 0,
         )
     return facts
 
@@ -224,12 +229,12 @@ def _retries(session: Session, found: Job) -> int:
     return session.execute(query).scalar_one()
 
 
-def _current_workers(session: Session, found: Job) -> tuple[str, ...]:
+def _current_workers(session: Session, found: Job, now: datetime) -> tuple[str, ...]:
     query = (
         sa.select(worker.c.hostname, attempt.c.device)
         .join_from(shard, attempt, (attempt.c.shard_id == shard.c.id) & (attempt.c.token == shard.c.token))
         .join(worker, worker.c.id == shard.c.owner)
-        .where(shard.c.job_id == found.id, shard.c.state == ShardState.LEASED)
+        .where(shard.c.job_id == found.id, shard.c.state == ShardState.LEASED, shard.c.lease_until > now)
         .order_by(shard.c.id)
     )
     return tuple(f"{host} {device}" for host, device in session.execute(query))

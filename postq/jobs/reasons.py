@@ -26,11 +26,21 @@ class ShardFacts:
     claimable_since: datetime | None
     """Since when the one that waited longest could be claimed."""
     progress_done: int
+    lapsed: int = 0
+    """Leased ones whose lease has run out: their workers are gone, and nobody has taken them back yet."""
+
+
+ShardsByState = Mapping[ShardState, ShardFacts]
+
+
+def is_waiting(found: Job, shards: ShardsByState) -> bool:
+    """Whether no worker is on a job that is running by its state."""
+    return found.state is JobState.RUNNING and not _held(shards)
 
 
 def reason_of(
     found: Job,
-    shards: Mapping[ShardState, ShardFacts],
+    shards: ShardsByState,
     *,
     workers: Sequence[Worker],
     before: JobState | None,
@@ -40,14 +50,25 @@ def reason_of(
     """The sentence; `before` is the state of the job it waits for, `failure` what the latest failure said."""
     if found.state in JOB_TERMINAL:
         return found.reason
-    leased = shards[ShardState.LEASED].count if ShardState.LEASED in shards else 0
+    held = _held(shards)
     if found.cancel_requested_at is not None:
-        return f"is being cancelled: waits for {counted(leased, 'running shard')} to stop"
+        return f"is being cancelled: waits for {counted(held, 'running shard')} to stop"
     if found.state is JobState.BLOCKED:
         return f"waits for job {found.after_job_id} ({before or 'gone'})"
-    if leased:
-        return f"{counted(leased, 'shard')} running, {_waiting(shards)} waiting"
+    if held:
+        return f"{counted(held, 'shard')} running, {_waiting(shards)} waiting"
+    if ShardState.LEASED in shards:
+        return _worker_gone(found, workers)
     return _waits(found, shards.get(ShardState.READY), workers=workers, failure=failure, now=now)
+
+
+def _worker_gone(found: Job, workers: Sequence[Worker]) -> str:
+    """Leases are taken back by whichever worker looks first, and by nobody when there is none."""
+    if workers:
+        return "its worker is gone: about to be taken back"
+    return (
+        f"waits for {describe_need(found.device_kind, found.memory_bytes)}: its own is gone, none is running"
+    )
 
 
 def _waits(
@@ -89,8 +110,15 @@ def describe_need(device_kind: str, memory_bytes: int) -> str:
     return f"a {kind}worker{memory}"
 
 
-def _waiting(shards: Mapping[ShardState, ShardFacts]) -> int:
-    return shards[ShardState.READY].count if ShardState.READY in shards else 0
+def _held(shards: ShardsByState) -> int:
+    """Shards that a worker holds."""
+    leased = shards.get(ShardState.LEASED)
+    return leased.count - leased.lapsed if leased else 0
+
+
+def _waiting(shards: ShardsByState) -> int:
+    lapsed = shards[ShardState.LEASED].lapsed if ShardState.LEASED in shards else 0
+    return lapsed + (shards[ShardState.READY].count if ShardState.READY in shards else 0)
 
 
 def _fitting(number: int) -> str:

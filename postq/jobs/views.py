@@ -64,6 +64,8 @@ class JobView:
     state: JobState
     reason: str
     """Why it is in its state, in one sentence, as of now."""
+    waiting: bool
+    """Running by its state, but no worker is on it: between attempts, or its worker is gone."""
     name: str
     priority: int
     spec: dict[str, Any]

@@ -75,6 +75,50 @@ def test_a_job_between_tries_says_when_and_after_what(scored_world: World) -> No
     assert view(world).retries == 1
 
 
+def test_a_training_between_tries_waits_and_is_no_longer_at_its_last_phase(scored_world: World) -> None:
+    world = scored_world
+    world.train(1)
+    lease = world.must_claim()
+    with world.session() as session:
+        report = ProgressReport(phase="baseline", done=200, total=200, metrics={"loss": 0.21})
+        renew(session, lease, now=world.now, lease_seconds=60, progress=report)
+    assert not view(world).waiting
+    world.fail(lease, FailureClass.DISK_FULL, "no space left")
+    found = view(world)
+    assert (found.state, found.waiting) == (JobState.RUNNING, True)
+    assert (found.progress.done, found.progress.total, found.progress.metrics) == (0, 0, {})
+    assert found.reason.startswith("tries again in ")
+    world.later(3600)
+    assert view(world).reason == "waits for a worker: no worker is running"
+
+
+def test_a_classification_between_tries_keeps_its_count_but_has_no_rate(scored_world: World) -> None:
+    world = scored_world
+    start_worker(world)
+    world.classify(1)
+    world.commit(world.must_claim())
+    world.later(10)
+    found = view(world)
+    assert (found.state, found.waiting) == (JobState.RUNNING, True)
+    assert (found.progress.done, found.progress.total) == (4, 12)
+    assert (found.progress.per_second, found.progress.eta_seconds) == (None, None)
+    assert found.reason == "waits for a worker: about to be claimed"
+
+
+def test_a_job_whose_worker_is_gone_waits_even_while_its_lease_is_in_the_row(scored_world: World) -> None:
+    world = scored_world
+    start_worker(world)
+    world.train(1)
+    world.must_claim()
+    assert view(world).workers == ("here cpu",)
+    world.later(61)
+    found = view(world)
+    assert (found.waiting, found.workers, found.progress.total) == (True, (), 0)
+    assert found.reason == "its worker is gone: about to be taken back"
+    world.later(600)
+    assert view(world).reason == "waits for a worker: its own is gone, none is running"
+
+
 def test_blocked_running_and_stopping_jobs_say_so(scored_world: World) -> None:
     world = scored_world
     first = world.classify(1)

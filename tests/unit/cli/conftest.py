@@ -25,6 +25,7 @@ def a_job() -> Callable[..., JobView]:
             "kind": JobKind.CLASSIFY,
             "state": JobState.READY,
             "reason": "waits for a worker: no worker is running",
+            "waiting": False,
             "name": "opinions v1 with @production",
             "priority": 100,
             "spec": {"bundle": "@production"},

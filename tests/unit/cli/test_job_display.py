@@ -47,6 +47,34 @@ def test_a_running_training_shows_its_phase_and_newest_figures(a_job: Make, prin
     assert "note" not in text
 
 
+def test_a_training_without_a_worker_waits_and_says_for_what(a_job: Make, printed: Print) -> None:
+    nothing = ProgressView(done=0, total=0, unit="job")
+    reason = "tries again in 40 s after: disk_full: no space left"
+    waiting = running(a_job, kind=JobKind.TRAIN, progress=nothing, reason=reason, waiting=True)
+    for text in (
+        printed(job_page(waiting), width=100),
+        printed(live_lines(waiting), width=100),
+        printed(listing_table(LISTING, [waiting]), width=100),
+        job_line(waiting),
+    ):
+        assert "waiting" in text
+        assert "tries again in 40 s" in text
+        assert "running" not in text
+        assert "%" not in text
+    told = LISTING.as_dict(waiting)
+    assert (told["state"], told["waiting"], told["reason"]) == ("running", True, reason)
+
+
+def test_a_classification_without_a_worker_shows_how_far_it_is_and_why_it_waits(
+    a_job: Make, printed: Print
+) -> None:
+    waiting = running(a_job, reason="waits for a worker: no worker is running", waiting=True)
+    text = printed(job_page(waiting), width=100)
+    assert "312 of 600" in text
+    assert "no worker is running" in text
+    assert "no worker is running" in printed(live_lines(waiting), width=100)
+
+
 def test_an_ended_job_counts_its_documents(a_job: Make, printed: Print) -> None:
     ended = a_job(
         state=JobState.SUCCEEDED_WITH_QUARANTINE,
