@@ -129,7 +129,7 @@ def _top_up(world: World, corpus: int, shards: int) -> None:
 
 def _claim_once(world: World) -> Lease | None:
     with world.session() as session:
-        return claim(session, worker_id="w", device=CPU, sticky="", now=world.now, lease_seconds=60)
+        return claim(session, worker_id="w", device=CPU, sticky="", now=world.now, settings=world.settings)
 
 
 def _renew(world: World, lease: Lease) -> None:

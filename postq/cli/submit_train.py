@@ -105,7 +105,7 @@ def submit_train(
     devices: Annotated[
         Literal["one", "all"],
         typer.Option(
-            help="Train an encoder on one device, or data-parallel on all that the worker owns.",
+            help="Train an encoder on one device, or data-parallel on all of a worker that owns several.",
             rich_help_panel=options.PLACEMENT,
         ),
     ] = "one",

@@ -7,10 +7,12 @@ from sqlalchemy.orm import Session
 
 from postq.contracts.device import Device
 from postq.jobs.leases import Lease, lease_of
+from postq.jobs.placement import left_to_others
 from postq.jobs.states import move_jobs, move_shards
 from postq.models.job import JobState
 from postq.models.shard import ShardState
 from postq.models.tables import attempt, job, shard
+from postq.settings import Settings
 
 STICKY_PATIENCE = timedelta(seconds=120)
 """A shard that was ready for this long goes first, whatever the worker has loaded."""
@@ -23,15 +25,16 @@ def claim(
     device: Device,
     sticky: str,
     now: datetime,
-    lease_seconds: float,
+    settings: Settings,
 ) -> Lease | None:
     """Lease the best shard that fits `device`, or None when there is none.
 
     Lowest priority number first; within one priority a shard whose bundle (`sticky`) the worker has loaded,
-    unless another has waited too long; then the oldest. Concurrent claims never get the same shard.
+    unless another has waited too long; then the oldest. A training for all devices is left to workers that
+    own several (`placement.py`). Concurrent claims never get the same shard.
     """
     _walk_in_order(session)
-    fits = _eligible(device, now)
+    fits = _eligible(device, now, settings)
     shard_id = _sticky_choice(session, fits, sticky, now) if sticky else None
     if shard_id is None:
         shard_id = session.scalar(_best(fits).with_for_update(skip_locked=True))
@@ -45,7 +48,7 @@ def claim(
         now=now,
         message=f"worker {worker_id}",
         data={"device": device.label},
-        **_taken(worker_id, now, lease_seconds),
+        **_taken(worker_id, now, settings.lease_seconds),
     )
     if not moved:
         return None
@@ -55,10 +58,10 @@ def claim(
     return lease
 
 
-def anything_ready(session: Session, *, device: Device, now: datetime) -> bool:
+def anything_ready(session: Session, *, device: Device, now: datetime, settings: Settings) -> bool:
     """A look without locks: is there a shard this device could claim?"""
     _walk_in_order(session)
-    return session.scalar(_best(_eligible(device, now))) is not None
+    return session.scalar(_best(_eligible(device, now, settings))) is not None
 
 
 def _walk_in_order(session: Session) -> None:
@@ -71,7 +74,7 @@ def _walk_in_order(session: Session) -> None:
         session.execute(sa.text("SET LOCAL enable_sort = off"))
 
 
-def _eligible(device: Device, now: datetime) -> list[sa.ColumnElement[bool]]:
+def _eligible(device: Device, now: datetime, settings: Settings) -> list[sa.ColumnElement[bool]]:
     stopping = (
         sa.select(sa.literal(1))
         .where(job.c.id == shard.c.job_id, job.c.cancel_requested_at.is_not(None))
@@ -83,6 +86,7 @@ def _eligible(device: Device, now: datetime) -> list[sa.ColumnElement[bool]]:
         shard.c.device_kind.in_(("any", device.kind)),
         shard.c.memory_bytes <= device.memory_bytes,
         ~stopping.exists(),
+        ~left_to_others(device, now=now, settings=settings),
     ]
 
 

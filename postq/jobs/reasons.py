@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from postq.counted import counted
+from postq.jobs.placement import DRAINING, fits, placed_together, takers
 from postq.jobs.states import JOB_TERMINAL
 from postq.models.job import Job, JobState
 from postq.models.shard import ShardState
@@ -79,18 +80,19 @@ def _waits(
     if ready.claimable == 0 and ready.next_at is not None:
         seconds = max(0, round((ready.next_at - now).total_seconds()))
         return f"tries again in {seconds} s after: {failure or 'a failure'}"
-    need = describe_need(found.device_kind, found.memory_bytes)
+    fitting = [one for one in workers if fits(one, found.device_kind, found.memory_bytes)]
+    placed = takers(found, fitting)
+    need = describe_need(found.device_kind, found.memory_bytes, several=placed_together(found, placed))
     if not workers:
         return f"waits for {need}: no worker is running"
-    fitting = [one for one in workers if fits(one, found.device_kind, found.memory_bytes)]
     if not fitting:
         unfit = counted(len(workers), "live worker does", "live workers do")
         return f"waits for {need}: {unfit} not fit"
-    if all(one.state == "draining" for one in fitting):
-        return f"waits for {need}: {_fitting(len(fitting))} ending"
-    idle = sum(one.state == "idle" for one in fitting)
+    if all(one.state == DRAINING for one in placed):
+        return f"waits for {need}: {_fitting(len(placed))} ending"
+    idle = sum(one.state == "idle" for one in placed)
     if not idle:
-        return f"waits for {need}: {_fitting(len(fitting))} busy"
+        return f"waits for {need}: {_fitting(len(placed))} busy"
     waited = now - ready.claimable_since if ready.claimable_since is not None else timedelta()
     if waited > SOON:
         since = f"for {waited.total_seconds():.0f} s"
@@ -98,16 +100,11 @@ def _waits(
     return f"waits for {need}: about to be claimed"
 
 
-def fits(one: Worker, device_kind: str, memory_bytes: int) -> bool:
-    """Whether a job with these needs could run on this worker."""
-    return device_kind in ("any", one.device_kind) and memory_bytes <= one.memory_bytes
-
-
-def describe_need(device_kind: str, memory_bytes: int) -> str:
-    """`a worker`, or `a cuda worker with 20 GB`."""
+def describe_need(device_kind: str, memory_bytes: int, *, several: bool = False) -> str:
+    """`a worker`, or `a cuda worker with 20 GB that owns several devices`."""
     kind = "" if device_kind == "any" else f"{device_kind} "
     memory = f" with {memory_bytes / 1e9:.3g} GB" if memory_bytes else ""
-    return f"a {kind}worker{memory}"
+    return f"a {kind}worker{memory}{' that owns several devices' if several else ''}"
 
 
 def _held(shards: ShardsByState) -> int:

@@ -32,6 +32,7 @@ def run(request: RunRequest, spec: TrainSpec, *, hooks: Hooks, resident: Residen
     from postq.tasks.training_data import training_data
 
     resident.forget()
+    _tell_devices(request, spec, hooks=hooks)
     data = training_data(request, spec.recipe, corpus=request.extra.get("corpus", ""), hooks=hooks)
     folder = request.output / BUNDLE_FOLDER
     facts = train_bundle(
@@ -54,6 +55,17 @@ def run(request: RunRequest, spec: TrainSpec, *, hooks: Hooks, resident: Residen
         "labels": list(bundle.labels),
         "size_bytes": sum(entry.bytes for entry in bundle.manifest.files),
     }
+
+
+def _tell_devices(request: RunRequest, spec: TrainSpec, *, hooks: Hooks) -> None:
+    """A training for all devices that got one ran where none of the live workers it fits owned several."""
+    if spec.devices == "all" and request.device.count == 1:
+        hooks.note(
+            "devices",
+            f"Asked to train on all devices, but {request.device.label} is all that this worker owns, and no "
+            "live worker that the job fits owned several.",
+            {"device": request.device.label},
+        )
 
 
 def store(

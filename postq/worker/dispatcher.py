@@ -105,7 +105,8 @@ class Dispatcher:
 
     def _claim(self) -> Lease | None:
         with self._database.reading() as session:  # a look without locks, since most polls find nothing
-            if not anything_ready(session, device=self._device, now=database_now(session)):
+            now = database_now(session)
+            if not anything_ready(session, device=self._device, now=now, settings=self._settings):
                 return None
         with self._database.transaction() as session:
             return claim(
@@ -114,7 +115,7 @@ class Dispatcher:
                 device=self._device,
                 sticky=self._loaded(),
                 now=database_now(session),
-                lease_seconds=self._settings.lease_seconds,
+                settings=self._settings,
             )
 
     def _work_on(self, lease: Lease) -> None:

@@ -51,8 +51,8 @@ def test_only_a_device_that_fits_gets_the_shard(scored_world: World) -> None:
     assert world.claim(device=CPU) is None
     assert world.claim(device=small) is None
     with world.database.reading() as session:
-        assert not anything_ready(session, device=small, now=world.now)
-        assert anything_ready(session, device=GPU, now=world.now)
+        assert not anything_ready(session, device=small, now=world.now, settings=world.settings)
+        assert anything_ready(session, device=GPU, now=world.now, settings=world.settings)
     assert world.must_claim(device=GPU).job_id == job_id
 
 

@@ -31,7 +31,7 @@ def busy(world: World) -> World:
 
 
 def test_a_claim_passes_over_a_row_that_another_claim_holds(busy: World) -> None:
-    options: dict[str, Any] = {"device": CPU, "sticky": "", "now": busy.now, "lease_seconds": 60}
+    options: dict[str, Any] = {"device": CPU, "sticky": "", "now": busy.now, "settings": busy.settings}
     with busy.session() as first, busy.session() as second:
         second.execute(AT_MOST)
         one = claim(first, worker_id="w1", **options)

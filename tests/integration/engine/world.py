@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from postq.contracts.device import Device
 from postq.contracts.failure import FailureClass
-from postq.contracts.recipes import TfidfRecipe
+from postq.contracts.recipes import EncoderRecipe, TfidfRecipe
 from postq.contracts.scoring import DocumentFailure, ScoreBatch
 from postq.contracts.specs import ClassifySpec, EvaluateSpec, JobSpec, TrainSpec
 from postq.db import Database
@@ -158,6 +158,11 @@ class World:
         """Submit a training."""
         return self.submit(TrainSpec(corpus_id=corpus_id, bundle_name=name, recipe=TfidfRecipe()), **options)
 
+    def train_on_all(self, corpus_id: int, **options: Any) -> int:
+        """Submit a training on all devices of whichever worker takes it."""
+        spec = TrainSpec(corpus_id=corpus_id, bundle_name="long", recipe=EncoderRecipe(), devices="all")
+        return self.submit(spec, **options)
+
     def evaluate(self, corpus_id: int, bundle: str = "postures", **options: Any) -> int:
         """Submit an evaluation."""
         return self.submit(EvaluateSpec(corpus_id=corpus_id, bundle=bundle), **options)
@@ -171,7 +176,7 @@ class World:
                 device=device,
                 sticky=sticky,
                 now=self.now,
-                lease_seconds=self.settings.lease_seconds,
+                settings=self.settings,
             )
 
     def must_claim(self, worker: str = "w1", **options: Any) -> Lease:

@@ -48,6 +48,28 @@ def test_all_devices_are_those_the_worker_has(
     assert asked.value.device.count == processes
 
 
+@pytest.mark.parametrize(
+    ("devices", "worker", "told"), [("all", ONE, True), ("all", TWO, False), ("one", ONE, False)]
+)
+def test_a_training_for_all_devices_that_got_one_says_so(
+    devices: Any,
+    worker: Device,
+    told: Any,
+    make_request: MakeRequest,
+    snapshot: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(training, "train_bundle", only_ask)
+    spec = train_spec().model_copy(update={"devices": devices})
+    request = make_request(spec, snapshot).model_copy(update={"device": worker})
+    notes: dict[str, str] = {}
+    hooks = Hooks(note=lambda event, message, _: notes.update({event: message}))
+    with pytest.raises(Asked):
+        train.run(request, spec, hooks=hooks, resident=Resident())
+    assert ("devices" in notes) is told
+    assert not told or "cpu is all that this worker owns" in notes["devices"]
+
+
 def test_a_spec_from_before_the_question_means_one_device() -> None:
     stored = train_spec().model_dump(mode="json")
     del stored["devices"]

@@ -90,7 +90,7 @@ def lease(stocked: Database, settings: Settings, submit_job: Callable[[], int]) 
             device=CPU,
             sticky="",
             now=database_now(session),
-            lease_seconds=settings.lease_seconds,
+            settings=settings,
         )
     assert claimed is not None
     return claimed

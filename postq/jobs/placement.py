@@ -1,0 +1,80 @@
+"""Placement: which workers a job fits, and to whom a training for all devices is left."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from postq.contracts.device import Device, DeviceKind
+from postq.jobs.workers import STOPPED, silence
+from postq.models.job import Job
+from postq.models.tables import job, shard, worker
+from postq.models.worker import Worker
+from postq.settings import Settings
+
+SLOWEST_FIRST: tuple[DeviceKind, ...] = ("cpu", "mps", "cuda")
+"""A worker leaves nothing to owners of several slower devices: one GPU is worth more than four processes."""
+DRAINING = "draining"
+
+
+def fits(one: Worker, device_kind: str, memory_bytes: int) -> bool:
+    """Whether a job with these needs could run on this worker."""
+    return device_kind in ("any", one.device_kind) and memory_bytes <= one.memory_bytes
+
+
+def takers(found: Job, fitting: Sequence[Worker]) -> list[Worker]:
+    """Those of the live workers the job fits that may claim it: all, or the owners of several devices."""
+    if not _asks_for_all(found):
+        return list(fitting)
+    return [one for one in fitting if _owns_several(one) or not _left_to(one, fitting)]
+
+
+def placed_together(found: Job, placed: Sequence[Worker]) -> bool:
+    """Whether a job for all devices is left to owners of several, `placed` being its takers."""
+    return _asks_for_all(found) and bool(placed) and all(map(_owns_several, placed))
+
+
+def _asks_for_all(found: Job) -> bool:
+    return found.spec.get("devices") == "all"
+
+
+def _owns_several(one: Worker) -> bool:
+    return int(one.device.get("count", 1)) > 1
+
+
+def _left_to(one: Worker, fitting: Sequence[Worker]) -> bool:
+    kinds = _no_slower(one.device_kind)
+    return any(
+        _owns_several(other) and other.state != DRAINING and other.device_kind in kinds for other in fitting
+    )
+
+
+def left_to_others(device: Device, *, now: datetime, settings: Settings) -> sa.ColumnElement[bool]:
+    """Whether a shard's job asks for all devices, this worker owns one, and a live one it fits owns several.
+
+    Busy ones count, since the job asked for them; those that end and those not heard of do not. `takers` is
+    the same rule told of rows that were read.
+    """
+    if device.count > 1:
+        return sa.false()
+    owner = (
+        sa.select(sa.literal(1))
+        .join_from(job, worker, sa.true())
+        .where(
+            job.c.id == shard.c.job_id,
+            job.c.spec["devices"].as_string() == "all",
+            worker.c.device["count"].as_integer() > 1,
+            worker.c.state.not_in((STOPPED, DRAINING)),
+            worker.c.seen_at >= now - silence(settings),
+            worker.c.device_kind.in_(_no_slower(device.kind)),
+            shard.c.device_kind.in_(("any", worker.c.device_kind)),
+            shard.c.memory_bytes <= worker.c.memory_bytes,
+        )
+        .correlate(shard)
+    )
+    return owner.exists()
+
+
+def _no_slower(kind: str) -> tuple[str, ...]:
+    at = SLOWEST_FIRST.index(kind) if kind in SLOWEST_FIRST else 0
+    return SLOWEST_FIRST[at:]
