@@ -1,5 +1,6 @@
 """Options that several commands share, with one wording each."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -38,6 +39,15 @@ Wait = Annotated[
         "--wait",
         help="Stay until the job has ended and exit with its code. Ctrl-C leaves it running.",
         panel=WAITING,
+    ),
+]
+FacetsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--facets",
+        metavar="FILE",
+        help="Facets and parents of labels, as YAML or JSON; docs/rules.md shows the form.",
+        show_default=False,
     ),
 ]
 Quiet = Annotated[bool, switch("--quiet", "-q", help="Print the job's number only.")]

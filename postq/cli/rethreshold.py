@@ -7,6 +7,7 @@ import typer
 
 from postq.cli import options
 from postq.cli.command import ON_DATABASE, command
+from postq.cli.facets_file import read_facets
 from postq.cli.invocation import Invocation, invocation_of
 from postq.cli.terminal import note, say, show_json
 from postq.errors import BadInput
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from postq.learning.thresholds.decision import Decision
     from postq.models import BundleRow, Job
 
-Rules = Literal["off", "implications"]
+Rules = Literal["off", "implications", "most_specific", "both"]
 Method = Literal["per_label", "bagged", "shrunk", "global", "micro", "micro_macro", "half"]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -32,6 +33,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
         "postq rethreshold opinions-tfidf --method bagged --name opinions-bagged",
         "postq rethreshold @production --method shrunk --job 7",
         "postq rethreshold opinions-tfidf --rules implications --name opinions-rules",
+        "postq rethreshold opinions-tfidf --rules both --facets facets.yaml",
     ),
     exits=(3, 4, 5, 8, *ON_DATABASE),
 )
@@ -50,6 +52,7 @@ def rethreshold(
             show_default=False,
         ),
     ] = None,
+    facets: options.FacetsFile = None,
     name: Annotated[
         str | None,
         typer.Option(
@@ -73,7 +76,7 @@ def rethreshold(
     classification are recomputed from its stored scores, so that `--only-new` finds these documents scored.
     """
     invocation = invocation_of(ctx)
-    made = _made(invocation, bundle, method=method, rules=rules, name=name, job=job)
+    made = _made(invocation, bundle, method=method, rules=rules, facets=facets, name=name, job=job)
     if json:
         show_json(made)
         return
@@ -94,6 +97,7 @@ def _made(
     *,
     method: Method,
     rules: Rules | None,
+    facets: "Path | None",
     name: str | None,
     job: int | None,
 ) -> dict[str, object]:
@@ -111,8 +115,12 @@ def _made(
     opened = open_bundle(home / parent.path, expected_digest=parent.digest)
     chosen = checked_name(name or f"{opened.name}-{method}")
 
+    known = None if facets is None else read_facets(facets)
+
     def make(folder: "Path") -> "Bundle":
-        return rethreshold_bundle(opened, method=method, name=chosen, output=folder, rules=rules)
+        return rethreshold_bundle(
+            opened, method=method, name=chosen, output=folder, rules=rules, facets=known
+        )
 
     with (
         drafted(home, make) as new,

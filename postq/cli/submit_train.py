@@ -8,6 +8,7 @@ import typer
 
 from postq.cli import options
 from postq.cli.command import command
+from postq.cli.facets_file import read_facets
 from postq.cli.invocation import invocation_of
 from postq.cli.submitting import EXAMPLE_EXITS, Answer, Placement, submit_and_tell
 from postq.errors import BadInput
@@ -29,6 +30,7 @@ BUNDLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
         "postq submit-train opinions --backbone models/legal-longformer --epochs 3",
         "postq submit-train opinions --backbone models/legal-longformer --devices all",
         "postq submit-train opinions --preset tfidf --set labels.min_label_count=50",
+        "postq submit-train opinions --preset tfidf --facets facets.yaml --set rules=both",
     ),
     exits=EXAMPLE_EXITS,
 )
@@ -81,6 +83,7 @@ def submit_train(
             rich_help_panel=RECIPE,
         ),
     ] = None,
+    facets: options.FacetsFile = None,
     seed: Annotated[
         int | None, typer.Option(metavar="N", help="Seed of training.", rich_help_panel=RECIPE)
     ] = None,
@@ -129,10 +132,12 @@ def submit_train(
         "labels.min_label_count": min_label_count,
         "seed": seed,
         "baseline": False if no_baseline else None,
+        "facets": None if facets is None else read_facets(facets).model_dump(mode="json"),
     }
     given = {field: value for field, value in flags.items() if value is not None}
     recipe = recipe_from_flags(preset, {**given, **parse_assignments(assignments or ())})
     _check_devices(recipe, devices)
+    _check_rules(recipe)
     submit_and_tell(
         invocation_of(ctx),
         lambda session: _spec(session, corpus=corpus, name=name, recipe=recipe, devices=devices),
@@ -175,6 +180,14 @@ def _check_devices(recipe: "Recipe", devices: str) -> None:
             "Only encoders are trained on several devices; TF-IDF uses the cores of one process.",
             hint="Leave --devices out.",
         )
+
+
+def _check_rules(recipe: "Recipe") -> None:
+    from postq.contracts.recipes import missing_for_rules
+
+    missing = missing_for_rules(recipe.rules, recipe.facets)
+    if missing:
+        raise BadInput(missing, hint="Name a file of labels and their parents with --facets FILE.")
 
 
 def _backbone(given: str | None) -> str | None:

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
+from postq.contracts.facets import Facets
 from postq.contracts.record import Record
 
 TextView = Literal["paragraphs", "headings_and_paragraphs"]
@@ -11,7 +12,7 @@ ThresholdMethod = Literal["half", "global", "per_label", "bagged", "shrunk", "mi
 SelectionMetric = Literal["map", "f1_at_0.5", "tuned_micro_f1", "tuned_macro_f1"]
 LossName = Literal["bce", "bce_pos_weight", "asl", "focal"]
 HeadName = Literal["pooled", "label_attention"]
-RuleChoice = Literal["off", "implications"]
+RuleChoice = Literal["off", "implications", "most_specific", "both"]
 LongText = Literal["truncate", "head_tail", "chunk_max", "chunk_mean"]
 
 
@@ -21,6 +22,10 @@ def _is_pooled(head: str) -> bool:
 
 def _is_off(rules: str) -> bool:
     return rules == "off"
+
+
+def _is_none(value: object) -> bool:
+    return value is None
 
 
 class SplitRecipe(Record):
@@ -71,6 +76,9 @@ class TfidfRecipe(Record):
     """Rules between labels on top of thresholds, kept only where they help; see `docs/rules.md`.
 
     The default is left out of what is stored, for the reason told at `EncoderRecipe.head`."""
+    facets: Facets | None = Field(None, exclude_if=_is_none)
+    """What is known of the labels, from the file given with `--facets`; kept here, so that a training can be
+    done again without the file."""
     seed: int = 42
 
 
@@ -126,7 +134,21 @@ class EncoderRecipe(Record):
     """Rules between labels on top of thresholds, kept only where they help; see `docs/rules.md`.
 
     The default is left out of what is stored, for the reason told at `EncoderRecipe.head`."""
+    facets: Facets | None = Field(None, exclude_if=_is_none)
+    """What is known of the labels, from the file given with `--facets`; kept here, so that a training can be
+    done again without the file."""
     seed: int = 42
+
+
+def missing_for_rules(rules: RuleChoice, facets: Facets | None) -> str:
+    """Why these rules cannot be tried with these facets, as a sentence; empty when they can."""
+    if rules not in ("most_specific", "both"):
+        return ""
+    if facets is None:
+        return f"rules={rules} needs to know which labels are broader than which."
+    if not any(each.parents for each in facets.labels):
+        return f"rules={rules} needs labels with a parent, and the facets name none."
+    return ""
 
 
 EnsembleMethod = Literal["mean_logit", "stacking", "cascade", "and", "or"]

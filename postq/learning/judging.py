@@ -80,7 +80,7 @@ def judge_model(
         method=recipe.thresholds,
         score_space=trained.score_space,
         on=tuning.on,
-        proposed=proposed_in_training(recipe.rules, data.train, tuning.documents, data.labels),
+        proposed=proposed_in_training(recipe, data.train, tuning.documents, data.labels),
         seed=recipe.seed,
     )
     support = indicator_matrix(data.train, data.labels).sum(axis=0)

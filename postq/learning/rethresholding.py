@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from postq.contracts.facets import Facets
 from postq.contracts.recipes import RuleChoice, ThresholdMethod
 from postq.learning.bootstrap import difference, f1_samples
 from postq.learning.bundle.bundle import Bundle
@@ -13,6 +14,7 @@ from postq.learning.bundle.manifest import DESCRIPTIVE_FILES, LABELS
 from postq.learning.bundle.split_file import read_split
 from postq.learning.bundle.writing import write_bundle
 from postq.learning.detectors import detect_threshold_overfit
+from postq.learning.facets import facet_facts, facets_of
 from postq.learning.judging import JudgedModel, comparison_rows
 from postq.learning.rejudging import BASELINE, known_counts, read_metrics, rejudge, stored_scores
 from postq.learning.rules.sources import kept_rules, proposed_from_bundle
@@ -28,11 +30,12 @@ def rethreshold_bundle(
     name: str,
     output: Path,
     rules: RuleChoice | None = None,
+    facets: Facets | None = None,
 ) -> Bundle:
     """Write the bundle folder `output`: `bundle`'s model with thresholds tuned anew on its stored scores.
 
     Rules between labels are mined and judged anew too: those of `rules`, by default of the kind the bundle
-    was judged with.
+    was judged with. `facets` are kept in its metrics; by default they are those the bundle has.
 
     The model digest stays, so that stored scores of documents keep their meaning; the digest and, where a
     threshold moved, the fingerprint are new. metrics.json names the parent. Needs no device and loads no
@@ -41,6 +44,9 @@ def rethreshold_bundle(
     metrics = read_metrics(bundle)
     scores = stored_scores(bundle, metrics=metrics)
     choice: RuleChoice = rules or (metrics.get("rules") or {}).get("choice", "off")
+    told: dict[str, Any] = {}
+    if facets is not None:
+        told = {"facets": facet_facts(facets, bundle.labels) | {"given": facets.model_dump(mode="json")}}
     judged = rejudge(
         scores,
         labels=bundle.labels,
@@ -48,7 +54,9 @@ def rethreshold_bundle(
         score_space=bundle.score_space,
         counts=known_counts(metrics),
         seed=bundle.recipe.seed,
-        proposed=proposed_from_bundle(choice, bundle.path, scores.tuning, bundle.labels, metrics),
+        proposed=proposed_from_bundle(
+            choice, bundle, scores.tuning, metrics, facets=facets_of(bundle, metrics, facets)
+        ),
     )
     return write_bundle(
         output,
@@ -57,7 +65,7 @@ def rethreshold_bundle(
         labels=bundle.labels,
         thresholds=judged.thresholds,
         split=read_split(bundle.path),
-        metrics=_metrics(bundle, metrics, judged, name=name),
+        metrics=_metrics(bundle, metrics, judged, name=name) | told,
         recipe=bundle.recipe,
         stored_recipe=bundle.manifest.recipe,
         corpus=bundle.manifest.corpus,

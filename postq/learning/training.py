@@ -15,6 +15,7 @@ from postq.learning.bootstrap import difference, f1_samples
 from postq.learning.bundle.writing import write_bundle
 from postq.learning.data import TrainingData, labels_without_positives
 from postq.learning.detectors import Detection, detect_empty, detect_leak, detect_threshold_overfit
+from postq.learning.facets import facet_facts, facets_sentence
 from postq.learning.hooks import Hooks
 from postq.learning.judging import JudgedModel, Trained, Tuning, comparison_rows, judge_model
 from postq.learning.labels import labels_on_all
@@ -53,6 +54,7 @@ def train_bundle(
     Returns small facts for the job's row: digest, counts, and the comparison rows. Raises NotTrainable,
     StopRequested, ExtraMissing, and what writing a bundle raises.
     """
+    facets = _facets(recipe, data, hooks=hooks)
     if isinstance(recipe, TfidfRecipe):
         main, baseline = _train_tfidf(recipe, data, model=MAIN, hooks=hooks), None
     else:
@@ -71,7 +73,7 @@ def train_bundle(
         )
         if recipe.baseline and baseline is None:
             baseline = _baseline(recipe, data, hooks=hooks)
-    metrics = _metrics(recipe, data, main, baseline, name=name, hooks=hooks)
+    metrics = _metrics(recipe, data, main, baseline, name=name, hooks=hooks) | facets
     hooks.progress("writing", 0, 1, {})
     bundle = write_bundle(
         output,
@@ -98,6 +100,15 @@ def train_bundle(
         **rules_in_short(metrics),
         "timing": main.timing,
     }
+
+
+def _facets(recipe: TfidfRecipe | EncoderRecipe, data: TrainingData, *, hooks: Hooks) -> dict[str, Any]:
+    """How the facets fit the learned labels, told as a note; nothing where none were given."""
+    if recipe.facets is None:
+        return {}
+    facts = facet_facts(recipe.facets, data.labels)
+    hooks.note("FACETS", facets_sentence(facts), {"severity": "info", **facts})
+    return {"facets": facts}
 
 
 def _train_tfidf(recipe: TfidfRecipe, data: TrainingData, *, model: str, hooks: Hooks) -> _Outcome:
@@ -162,7 +173,12 @@ def _baseline(recipe: EncoderRecipe, data: TrainingData, *, hooks: Hooks) -> _Ou
         hooks.progress(f"{BASELINE} {phase}", done, total, figures)
 
     own = TfidfRecipe(
-        text=recipe.text, split=recipe.split, labels=recipe.labels, rules=recipe.rules, seed=recipe.seed
+        text=recipe.text,
+        split=recipe.split,
+        labels=recipe.labels,
+        rules=recipe.rules,
+        facets=recipe.facets,
+        seed=recipe.seed,
     )
     return _train_tfidf(own, data, model=BASELINE, hooks=replace(hooks, progress=progress))
 

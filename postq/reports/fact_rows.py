@@ -35,7 +35,10 @@ def data_facts(subject: Subject, stored: StoredBundle, report: Mapping[str, Any]
 
 def configuration(stored: StoredBundle) -> Pairs:
     """Every field of the recipe, nested ones with dots, as it was run."""
-    return tuple(_flat(stored.bundle.recipe.model_dump(mode="json")))
+    recipe = stored.bundle.recipe
+    facets = getattr(recipe, "facets", None)
+    told = recipe.model_dump(mode="json", exclude={"facets"})
+    return tuple(_flat(told if facets is None else {**told, "facets": facets.sentence()}))
 
 
 def _flat(value: Mapping[str, Any], *, path: str = "") -> Iterator[tuple[str, str]]:

@@ -86,6 +86,26 @@ def test_rules_between_labels_are_judged_anew_and_shown(trained: Trained) -> Non
     assert (answer.code, "does not fit 'rules'" in answer.err) == (3, True)
 
 
+def test_facets_tell_which_labels_are_broader(trained: Trained, tmp_path: Path) -> None:
+    user = trained.user
+    first, second = "wheat", "crude"
+    file = tmp_path / "facets.json"
+    file.write_text(json.dumps({"labels": {first: {"f": "x", "is_a": second}, second: "x", "strange": "x"}}))
+    words = ("rethreshold", "first", "--rules", "most_specific")
+    made = user.asks(*words, "--facets", file, "--name", "first-specific")
+    assert "none of 1 rule kept, since they gain too little" in made["rules"]
+    again = user.asks("rethreshold", "first-specific", "--method", "global", "--name", "specific-global")
+    assert "of 1 rule kept" in again["rules"], "the facets are kept in the bundle"
+    for tried, code, says in (
+        (words, 3, "broader than which"),
+        ((*words, "--facets", tmp_path / "none.yaml"), 3, "cannot be read"),
+        (("submit-train", "news", "--preset", "tfidf", "--set", "rules=both"), 3, "broader than which"),
+    ):
+        answer = user.tries(*tried)
+        assert (answer.code, len(answer.messages)) == (code, 2)
+        assert says in answer.err
+
+
 def test_tiers_and_the_review_queue_say_where_people_are_needed(trained: Trained, tmp_path: Path) -> None:
     user = trained.user
     tiers = user.asks("bundles", "tiers", "first")

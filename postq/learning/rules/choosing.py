@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from postq.contracts.recipes import RuleChoice, ThresholdMethod
 from postq.learning.bootstrap import F1Samples, difference, f1_samples
 from postq.learning.metrics.counts import count
-from postq.learning.rules.rule import Change, Gain, Rule, RuleSet, pairs
+from postq.learning.rules.rule import Change, Gain, Rule, RuleSet, as_columns
 from postq.learning.thresholds.cross_fit import cross_fits
 from postq.learning.thresholds.decision import Decision, apply_thresholds
 
+LEAST_GAIN = 0.001
+"""Mean of micro- and macro-F1 that rules must gain, sure as it may be: less is not worth being explained."""
 LEAST_STEP = 1e-9
 """A rule that gains less on the documents it is chosen on gains nothing."""
 
@@ -38,8 +40,8 @@ class JudgedRules:
 
     @property
     def kept(self) -> RuleSet | None:
-        """The rules, when the whole interval of their mean gain lies over 0."""
-        if not self.chosen or self.gain.mean_f1.low <= 0:
+        """The rules, when they help."""
+        if not self.chosen or not helps(self.gain):
             return None
         return RuleSet(
             choice=self.choice,
@@ -91,7 +93,7 @@ def judge_rules(
     candidates = tuple(propose(None))
     chosen = choose_rules(truth, apply_thresholds(scores, thresholds), candidates, labels)
     gain = measured_gain(truth, plain, ruled, seed=seed)
-    kept = bool(chosen) and gain.mean_f1.low > 0
+    kept = bool(chosen) and helps(gain)
     return JudgedRules(
         choice=choice,
         mined_on=mined_on,
@@ -103,9 +105,14 @@ def judge_rules(
     )
 
 
+def helps(gain: Gain) -> bool:
+    """Whether the mean gain is surely one, and not too small to matter."""
+    return gain.mean_f1.low > 0 and gain.mean_f1.value >= LEAST_GAIN
+
+
 def rule_over(rules: tuple[Rule, ...], labels: tuple[str, ...]) -> Decision:
     """The rules alone; thresholds that nothing reaches."""
-    return Decision(thresholds=(2.0,) * len(labels), implies=pairs(rules, labels))
+    return Decision.model_validate({"thresholds": (2.0,) * len(labels), **as_columns(rules, labels)})
 
 
 def choose_rules(
@@ -113,14 +120,20 @@ def choose_rules(
 ) -> tuple[Rule, ...]:
     """The candidates that raise micro-F1 + macro-F1 of (docs, labels) `reached`, taken one after the other.
 
-    Each is judged on top of those taken before it.
+    Each is judged on top of those taken before it: implications first, then what outranks, as they decide.
     """
     column = {name: at for at, name in enumerate(labels)}
     standing = _Standing(truth, reached)
-    chosen = []
-    for rule in candidates:
+    chosen: list[Rule] = []
+    listed = list(candidates)
+    for rule in (each for each in listed if each.kind == "implies"):
         first, second = column[rule.given], column[rule.other]
         if standing.better(second, standing.predicted[:, second] | reached[:, first]):
+            chosen.append(rule)
+    brought = standing.predicted.copy()
+    for rule in (each for each in listed if each.kind == "outranks"):
+        first, second = column[rule.given], column[rule.other]
+        if standing.better(second, standing.predicted[:, second] & ~brought[:, first]):
             chosen.append(rule)
     return tuple(chosen)
 

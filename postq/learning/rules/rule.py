@@ -1,22 +1,25 @@
 """A rule between two labels with its evidence, and the rules a bundle decides by."""
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, get_args
 
 from postq.contracts.recipes import RuleChoice
 from postq.contracts.record import Record
-from postq.learning.thresholds.decision import Decision
+from postq.learning.thresholds.decision import Decision, Pair
 
-RuleKind = Literal["implies"]
+RuleKind = Literal["implies", "outranks"]
 
 
 class Rule(Record):
-    """`given` brings `other` along, on the evidence of training documents."""
+    """`given` brings `other` along, or takes it away, on the evidence of training documents."""
 
     kind: RuleKind
     given: str
-    """The label that reaches its threshold."""
+    """The label that is predicted: of `implies` one that reaches its threshold, of `outranks` the specific
+    one."""
     other: str
-    """The label that is then predicted too, whatever its own score."""
+    """Of `implies` the label that is then predicted too, whatever its own score; of `outranks` the general
+    one, which is then not predicted."""
     documents: int
     """Training documents that carry `given`."""
     together: int
@@ -61,10 +64,15 @@ class RuleSet(Record):
 
     def over(self, plain: Decision, labels: tuple[str, ...]) -> Decision:
         """`plain` thresholds with these rules, as columns of `labels`."""
-        return plain.model_copy(update={"implies": pairs(self.rules, labels)})
+        found = as_columns(self.rules, labels)
+        return plain.model_copy(update={"implies": found["implies"], "outranks": found["outranks"]})
 
 
-def pairs(rules: tuple[Rule, ...], labels: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
-    """The rules as columns of the scores, sorted."""
+def as_columns(rules: Sequence[Rule], labels: tuple[str, ...]) -> dict[RuleKind, tuple[Pair, ...]]:
+    """The rules of each kind as columns of the scores, sorted: the fields of a Decision."""
     column = {name: at for at, name in enumerate(labels)}
-    return tuple(sorted((column[each.given], column[each.other]) for each in rules))
+    found: dict[RuleKind, tuple[Pair, ...]] = {}
+    for kind in get_args(RuleKind):
+        own = [each for each in rules if each.kind == kind]
+        found[kind] = tuple(sorted((column[each.given], column[each.other]) for each in own))
+    return found

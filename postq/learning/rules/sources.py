@@ -1,30 +1,40 @@
 """Where rules are mined: documents of a training, or the truths that a bundle keeps beside its scores."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from postq.contracts.document import Document
-from postq.contracts.recipes import RuleChoice
+from postq.contracts.facets import Facets
+from postq.contracts.recipes import EncoderRecipe, RuleChoice, TfidfRecipe, missing_for_rules
 from postq.errors import NotTrainable
+from postq.learning.bundle.bundle import Bundle
 from postq.learning.bundle.score_file import ScoredPart, read_scores
 from postq.learning.bundle.split_file import read_split
 from postq.learning.deciding import Proposed
 from postq.learning.labels import indicator_matrix
-from postq.learning.rules.mining import TrainingLabels
-from postq.learning.rules.rule import Rule, RuleSet
+from postq.learning.rules.mining import TrainingLabels, broader_columns
+from postq.learning.rules.rule import Rule, RuleKind, RuleSet
 
+CHOICE_OF: Mapping[RuleKind, RuleChoice] = {"implies": "implications", "outranks": "most_specific"}
 MEMBERS = "members"
 """Below an ensemble's folder; holds the members' folders, which keep truths of their own."""
 
 
 def proposed_in_training(
-    choice: RuleChoice, train: Sequence[Document], tuning: Sequence[Document], labels: tuple[str, ...]
+    recipe: TfidfRecipe | EncoderRecipe,
+    train: Sequence[Document],
+    tuning: Sequence[Document],
+    labels: tuple[str, ...],
 ) -> Proposed | None:
-    """Candidates from the training documents; None when no rules are wanted."""
-    if choice == "off":
+    """Candidates from the training documents; None when the recipe wants no rules.
+
+    Raises NotTrainable where facets are missing.
+    """
+    if recipe.rules == "off":
         return None
     known = _training_labels(
         indicator_matrix(train, labels),
@@ -32,38 +42,44 @@ def proposed_in_training(
         [document.document_id for document in tuning],
         labels,
     )
-    return _proposed(choice, known)
+    return _proposed(recipe.rules, known, recipe.facets)
 
 
 def proposed_from_bundle(
-    choice: RuleChoice, folder: Path, tuning: ScoredPart, labels: tuple[str, ...], facts: Mapping[str, Any]
+    choice: RuleChoice,
+    bundle: Bundle,
+    tuning: ScoredPart,
+    facts: Mapping[str, Any],
+    *,
+    facets: Facets | None = None,
 ) -> Proposed | None:
     """Candidates from truths of training documents in the bundle's folder, else those listed in `facts`.
 
     A bundle trained with rules lists its candidates in `metrics.json`, under `rules`; those of an encoder
     stay honest, since it is tuned on other documents than it was trained on. Raises NotTrainable where there
-    is neither.
+    is neither, or where facets are missing.
     """
     if choice == "off":
         return None
-    train = {entry.document_id for entry in read_split(folder) if entry.split == "train"}
-    for part in _parts(folder):
+    labels = bundle.labels
+    train = {entry.document_id for entry in read_split(bundle.path) if entry.split == "train"}
+    for part in _parts(bundle.path):
         rows = [at for at, name in enumerate(part.document_ids) if name in train]
         if rows and part.truth.shape[1] == len(labels):
             names = [part.document_ids[at] for at in rows]
-            return _proposed(
-                choice, _training_labels(part.truth[rows], names, list(tuning.document_ids), labels)
-            )
+            known = _training_labels(part.truth[rows], names, list(tuning.document_ids), labels)
+            return _proposed(choice, known, facets)
     return _listed(choice, facts)
 
 
 def _listed(choice: RuleChoice, facts: Mapping[str, Any]) -> Proposed:
-    if not facts.get("rules"):
+    if (facts.get("rules") or {}).get("choice") not in (choice, "both"):
         raise NotTrainable(
             "The bundle keeps no labels of its training documents, so no rules can be mined.",
-            hint="Train it with --set rules=implications, or with the TF-IDF baseline beside it.",
+            hint=f"Train it with --set rules={choice}, or with the TF-IDF baseline beside it.",
         )
-    found = tuple(_rule(each) for each in facts["rules"]["candidates"])
+    listed = tuple(_rule(each) for each in facts["rules"]["candidates"])
+    found = tuple(each for each in listed if choice in (CHOICE_OF[each.kind], "both"))
     return Proposed(choice=choice, propose=lambda without: found, mined_on=int(facts["rules"]["mined_on"]))
 
 
@@ -84,10 +100,15 @@ def _training_labels(
     return TrainingLabels(labels=labels, truth=truth, tuning_rows=rows)
 
 
-def _proposed(choice: RuleChoice, known: TrainingLabels) -> Proposed:
+def _proposed(choice: RuleChoice, known: TrainingLabels, facets: Facets | None) -> Proposed:
+    missing = missing_for_rules(choice, facets)
+    if missing:
+        raise NotTrainable(missing, hint="Name a file of labels and their parents with --facets FILE.")
+    if facets is not None:
+        known = replace(known, broader=broader_columns(facets, known.labels))
     return Proposed(
         choice=choice,
-        propose=lambda without: known.implications(without=without),
+        propose=lambda without: known.rules(choice, without=without),
         mined_on=len(known),
     )
 

@@ -40,13 +40,14 @@ def rules_sentence(facts: Mapping[str, Any]) -> str:
     told = f"cross-fitted, mean of micro- and macro-F1 {gain}"
     if facts["kept"]:
         return f"{facts['choice']}: {chosen} of {counted(candidates, 'rule')} kept; {told}."
-    return f"{facts['choice']}: none of {counted(candidates, 'rule')} kept, since no gain is sure; {told}."
+    return (
+        f"{facts['choice']}: none of {counted(candidates, 'rule')} kept, since they gain too little; {told}."
+    )
 
 
 def rule_sentence(rule: Mapping[str, Any]) -> str:
     """One rule with its evidence."""
     low, high = rule["interval"]
-    return (
-        f"{rule['given']} brings {rule['other']}: on {rule['together']:,} of {rule['documents']:,} training "
-        f"documents ({100 * low:.0f} to {100 * high:.0f} %)"
-    )
+    verb = "brings" if rule["kind"] == "implies" else "outranks"
+    share = f"{rule['together']:,} of {rule['documents']:,} training documents"
+    return f"{rule['given']} {verb} {rule['other']}: both on {share} ({100 * low:.0f} to {100 * high:.0f} %)"

@@ -199,7 +199,7 @@ def test_without_labels_of_training_documents_rules_come_from_the_list_or_not_at
     with pytest.raises(NotTrainable, match="no labels of its training documents"):
         rethreshold_bundle(bare, method="half", name="x", output=tmp_path / "x", rules="implications")
     tuning = read_scores(bare.path)["main", "tuning"]
-    found = proposed_from_bundle("implications", bare.path, tuning, bare.labels, read_metrics(ruled))
+    found = proposed_from_bundle("implications", bare, tuning, read_metrics(ruled))
     assert found is not None
     assert ruled.thresholds.rules is not None
     assert tuple(found.propose(None)) == ruled.thresholds.rules.rules

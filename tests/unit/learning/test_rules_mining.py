@@ -88,8 +88,8 @@ def test_held_out_training_documents_have_no_say() -> None:
     without = np.random.default_rng(1).random(200) < 0.5
     kept = [at for at in range(400) if rows[at] < 0 or not without[rows[at]]]
     assert 100 < len(kept) < 400
-    assert known.implications(without=without) == mine_implications(truth[kept], labels)
-    assert known.implications() == mine_implications(truth, labels)
+    assert known.rules("implications", without=without) == mine_implications(truth[kept], labels)
+    assert known.rules("implications") == mine_implications(truth, labels)
 
 
 def test_no_documents_give_no_rules() -> None:
