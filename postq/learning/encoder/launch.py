@@ -6,6 +6,7 @@ and gloo and NCCL talk over loopback, so no port is open to other machines.
 """
 
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import structlog
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -28,6 +30,8 @@ from postq.errors import PostqError, RankLost
 from postq.learning.encoder.ranks import Ranks
 from postq.learning.hooks import Hooks, StopRequested
 from postq.lifeline import die_with
+from postq.logs import configure_logging
+from postq.settings import load_settings
 
 LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 INTERFACES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
@@ -39,6 +43,8 @@ BEREFT_SECONDS = 60.0
 """A rank that lost the others waits for the launcher, which knows who died first, to end it."""
 SIGNALS = "SIGURG"
 """What the launcher may handle: a signal nobody sends. All others keep their meaning for the whole group."""
+
+_log = structlog.get_logger()
 
 Work = Callable[..., None]
 """Called in every process as `work(ranks, hooks, *arguments)`; a function that a new process can import."""
@@ -60,6 +66,7 @@ def run_ranks(work: Work, *arguments: Any, ranks: int, backend: str, hooks: Hook
     with tempfile.TemporaryDirectory(prefix="postq-ranks-") as name, _Line(hooks) as line:
         folder = Path(name)
         launch = _launcher(folder, ranks)
+        _take_over_logs_of_torch()
         try:
             stopped = launch(os.getpid(), folder, backend, line.far_end, work, arguments)
         except ChildFailedError as exc:
@@ -101,6 +108,8 @@ def _be_rank(
     if rank != 0:
         line.close()
     try:
+        configure_logging(load_settings(), component=f"rank {rank}")
+        _take_over_logs_of_torch()
         with _process_group(folder, backend, rank=rank, size=size) as exchange:
             try:
                 work(Ranks(exchange, rank=rank, size=size), hooks, *arguments)
@@ -113,6 +122,18 @@ def _be_rank(
         write_error(folder, rank, exc)
         raise
     return False
+
+
+def _take_over_logs_of_torch() -> None:
+    """Let torch's lines take the way of all others, where they get their form and lose their secrets.
+
+    Torch has handlers of its own. What its launcher says of a rank that failed, `cause_of` says too.
+    """
+    for name in [name for name in logging.root.manager.loggerDict if name.split(".")[0] == "torch"]:
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+    logging.getLogger("torch.distributed.elastic.multiprocessing").setLevel(logging.CRITICAL)
 
 
 @contextmanager
@@ -252,7 +273,7 @@ def cause_of(exc: Any, folder: Path, *, ranks: int) -> Exception:
             returncode=code,
         )
     told = json.loads(path.read_text(encoding="utf-8"))
-    sys.stderr.write(f"Rank {rank} of {ranks}:\n{told['traceback']}")
+    _log.error("A rank of the training failed.", rank=rank, ranks=ranks, exception=told["traceback"])
     if told["kind"]:
         kind: type[PostqError] = getattr(errors, told["kind"])
         return kind(told["message"], hint=told["hint"])

@@ -1,15 +1,22 @@
 """What ranks do in tests of launching: functions that a new process can import."""
 
+import logging
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import structlog
 import torch
 
 from postq.learning.encoder.ranks import Ranks
 from postq.learning.hooks import Hooks, StopRequested
+from postq.logs import configure_logging
+from postq.settings import load_settings
+
+SECRET_URL = "postgresql://postq:open-sesame@db/postq"
 
 
 def exchange_and_tell(ranks: Ranks, hooks: Hooks, folder: Path) -> None:
@@ -49,6 +56,26 @@ def wait_for_ever(ranks: Ranks, hooks: Hooks, folder: Path) -> None:
     (folder / str(os.getpid())).touch()
     while not ranks.any(hooks.should_stop()):
         pass
+
+
+def log_and_fail(ranks: Ranks, hooks: Hooks) -> None:
+    """Log below and above the level of warnings, then end with a secret on the lips."""
+    del hooks
+    structlog.get_logger().info("not worth a line")
+    structlog.get_logger().warning("a word of a rank", url=SECRET_URL)
+    logging.getLogger("torch.distributed").warning("a word of torch about %s", SECRET_URL)
+    if ranks.tell(ranks.rank) and ranks.rank == 1:
+        raise ValueError(f"cannot reach {SECRET_URL}")
+    ranks.any(False)
+
+
+def fail_loudly() -> None:
+    """As a runner: log as the settings say, and have two ranks of which one fails."""
+    from postq.learning.encoder.launch import run_ranks
+
+    configure_logging(load_settings(), component="runner")
+    with suppress(RuntimeError):
+        run_ranks(log_and_fail, ranks=2, backend="gloo", hooks=Hooks())
 
 
 def main(folder: str) -> None:

@@ -1,5 +1,6 @@
 """Ranks as real processes: they meet over gloo, speak through the first, and end together."""
 
+import json
 import os
 import signal
 import subprocess
@@ -73,6 +74,28 @@ def test_what_a_rank_raises_is_raised_where_it_was_started(
     assert type(found) is again
     assert message in str(found)
     assert failure_class(found) is failure_class(raised)
+
+
+def test_ranks_log_as_the_settings_say_and_keep_secrets(tmp_path: Path) -> None:
+    program = "from tests.unit.learning.encoder import rank_work; rank_work.fail_loudly()"
+    chosen = {"POSTQ_LOG_FORMAT": "json", "POSTQ_LOG_LEVEL": "warning", "POSTQ_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **chosen},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    spoken = {(line["component"], line["event"]) for line in lines}
+    for rank in ("rank 0", "rank 1"):
+        assert (rank, "a word of a rank") in spoken
+        assert (rank, "a word of torch about postgresql://postq:***@db/postq") in spoken
+    told = next(line for line in lines if line["event"] == "A rank of the training failed.")
+    assert (told["component"], told["rank"]) == ("runner", 1)
+    assert "cannot reach postgresql://postq:***@db/postq" in told["exception"]
+    assert "open-sesame" not in done.stderr + done.stdout
+    assert "not worth a line" not in done.stderr
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's tie to a parent is Linux's")
