@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from postq.cli.listing import Column, Listing
+from postq.cli.column import Column
+from postq.cli.listing import Listing
 from postq.cli.wording import size
 
 if TYPE_CHECKING:

@@ -1,6 +1,7 @@
 """`postq bundles ensemble`: bundles combined into one that is used like any other."""
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -10,6 +11,9 @@ from postq.cli.invocation import invocation_of
 from postq.cli.rethreshold import Method, checked_name
 from postq.cli.terminal import say, show_json
 from postq.errors import BadInput
+
+if TYPE_CHECKING:
+    from postq.learning.bundle import Bundle
 
 DEFER_SHARE = 0.2
 
@@ -71,26 +75,19 @@ def ensemble(
     from postq.registry.bundles import resolve_bundle
     from postq.registry.derived import drafted, keep_bundle
 
-    share = _share(defer_share, method)
+    share, chosen = _share(defer_share, method), checked_name(name)
     invocation = invocation_of(ctx)
-    home, chosen = invocation.settings.home, checked_name(name)
+    home = invocation.settings.home
     with invocation.database.reading() as session:
         rows = [resolve_bundle(session, reference) for reference in bundles]
     members = [open_bundle(home / row.path, expected_digest=row.digest) for row in rows]
-    with (
-        drafted(
-            home,
-            lambda folder: make_ensemble(
-                members,
-                name=chosen,
-                output=folder,
-                method=method,
-                thresholds=thresholds,
-                defer_share=share,
-            ),
-        ) as made,
-        invocation.database.transaction() as session,
-    ):
+
+    def make(folder: Path) -> "Bundle":
+        return make_ensemble(
+            members, name=chosen, output=folder, method=method, thresholds=thresholds, defer_share=share
+        )
+
+    with drafted(home, make) as made, invocation.database.transaction() as session:
         row = keep_bundle(session, made, home=home, parents=rows, now=database_now(session))
         told = {
             "bundle": row.id,
@@ -102,9 +99,9 @@ def ensemble(
         }
     if json:
         show_json(told)
-    else:
-        named = ", ".join(str(member.id) for member in rows[:-1])
-        say(f"Bundle {told['bundle']}, {chosen}, combines bundles {named} and {rows[-1].id}.")
+        return
+    named = ", ".join(str(member.id) for member in rows[:-1])
+    say(f"Bundle {told['bundle']}, {chosen}, combines bundles {named} and {rows[-1].id}.")
 
 
 def _share(given: float | None, method: str) -> float:

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from postq.cli import options
+from postq.cli.column import Column
 from postq.cli.command import ON_DATABASE, command
 from postq.cli.invocation import invocation_of
-from postq.cli.listing import Column, Listing
+from postq.cli.listing import Listing
 
 if TYPE_CHECKING:
     from postq.jobs.views import EventView

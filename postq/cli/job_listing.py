@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from postq.cli.listing import Column, Listing
+from postq.cli.column import Column
+from postq.cli.listing import Listing
 from postq.cli.terminal import clean
 from postq.cli.wording import duration, iso, share
 

@@ -1,33 +1,13 @@
 """A listing is declared once, column by column, and comes out as a table, as JSON and as documentation."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
+from postq.cli.column import Column, Row
 from postq.cli.terminal import note, show, show_json
 from postq.cli.wording import iso
-
-Row = TypeVar("Row")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Column(Generic[Row]):
-    """One key of the JSON and, when it has a heading, one column of the table."""
-
-    key: str
-    meaning: str
-    """One phrase for the reference."""
-    value: Callable[[Row], Any]
-    """What JSON shows; times become ISO 8601 in UTC."""
-    heading: str = ""
-    """Empty: in JSON only."""
-    cell: Callable[[Row], str] | None = None
-    """What the table shows, when it is not simply the value."""
-    style: Callable[[Row], str] | None = None
-    right: bool = False
-    flexible: bool = False
-    """May be wrapped when the terminal is narrow; the others keep their width."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +28,13 @@ class Listing(Generic[Row]):
         """One row for JSON, with exactly the documented keys."""
         return {column.key: _plain(column.value(row)) for column in self.columns}
 
+    def as_fields(self, row: Row) -> dict[str, Any]:
+        """One row for CSV."""
+        return {
+            column.key: column.field(row) if column.field else _plain(column.value(row))
+            for column in self.columns
+        }
+
     def show(self, rows: Iterable[Row], *, json: bool) -> None:
         """Print the rows as a table, or as a JSON array."""
         listed = list(rows)
@@ -56,7 +43,7 @@ class Listing(Generic[Row]):
         elif listed:
             from postq.cli.tables import listing_table
 
-            show(listing_table(self, listed))
+            show(listing_table(self.columns, listed))
         else:
             note(self.empty)
 

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from postq.cli import options
+from postq.cli.column import Column
 from postq.cli.command import ON_DATABASE, command
 from postq.cli.invocation import Invocation, invocation_of
-from postq.cli.listing import Column, Listing
+from postq.cli.listing import Listing
 from postq.cli.terminal import note, say
 from postq.cli.wording import clock
 from postq.counted import counted

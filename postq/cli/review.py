@@ -1,14 +1,16 @@
 """`postq predictions review`: the documents of a job that most need a person."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from postq.cli import options
+from postq.cli.column import Column
 from postq.cli.command import ON_DATABASE, command
 from postq.cli.invocation import Invocation, invocation_of
-from postq.cli.listing import Column, Listing
+from postq.cli.listing import Listing
+from postq.cli.listing_file import Output, form_of, write_listing
 from postq.cli.terminal import note, say
 from postq.cli.tiers import Levels, parse_levels
 from postq.counted import counted
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
     from postq.models import BundleRow
     from postq.models import Job as JobRow
     from postq.predictions.review import ReviewItem
-
-FORMS: dict[str, Literal["jsonl", "csv"]] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
 
 LISTING: "Listing[ReviewItem]" = Listing(
     name="predictions review",
@@ -63,12 +63,14 @@ LISTING: "Listing[ReviewItem]" = Listing(
             ],
             heading="Why",
             cell=lambda i: "\n".join(each.sentence for each in i.reasons),
+            field=lambda i: "; ".join(each.sentence for each in i.reasons),
             flexible=True,
         ),
         Column(
             key="labels",
             meaning="predicted labels with their scores, highest first",
             value=lambda i: [{"label": label, "score": score} for label, score in i.labels],
+            field=lambda i: "; ".join(f"{label}={score:.6g}" for label, score in i.labels),
         ),
     ),
 )
@@ -98,16 +100,7 @@ def review(
             show_default=False,
         ),
     ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="Write .jsonl or .csv, replaced only when complete.",
-            show_default=False,
-        ),
-    ] = None,
+    output: Output = None,
     json: options.Json = False,
 ) -> None:
     """Rank the documents that most need a person, with the reasons for each.
@@ -122,10 +115,7 @@ def review(
     if judge.gate is not None:
         _tell_gate(judge.gate)
     if output is not None:
-        from postq.predictions.review import write_queue
-
-        assert form is not None
-        write_queue(items, output, form=form)
+        write_listing(LISTING, items, output, form=form)
         say(f"Wrote {counted(len(items), 'document')} to {output}.")
         return
     LISTING.show(items, json=json)
@@ -195,14 +185,3 @@ def _gate(bundle: "Bundle", risk: float) -> "Gate":
             hint="Train on a corpus with a test split, or leave out --risk.",
         )
     return control_risk(test.truth, test.scores, bundle.thresholds.decision, risk=risk)
-
-
-def form_of(output: Path | None) -> Literal["jsonl", "csv"] | None:
-    """Told from the suffix; None without a file. Raises BadInput."""
-    if output is None:
-        return None
-    if output.suffix.lower() not in FORMS:
-        raise BadInput(
-            f"The format of '{output}' cannot be told from its suffix.", hint="Name it .jsonl or .csv."
-        )
-    return FORMS[output.suffix.lower()]

@@ -2,11 +2,11 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from postq.cli import options
+from postq.cli import options, recipe_options
 from postq.cli.command import command
 from postq.cli.facets_file import read_facets
 from postq.cli.invocation import invocation_of
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from postq.contracts.recipes import Recipe
     from postq.contracts.specs import TrainSpec
 
-RECIPE = "Recipe"
 BUNDLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -38,80 +37,18 @@ def submit_train(
     ctx: typer.Context,
     *,
     corpus: options.CorpusReference,
-    preset: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="tfidf, default (a Longformer), legal-longformer, recipe-tfidf or tiny-longformer.",
-            rich_help_panel=RECIPE,
-        ),
-    ] = "default",
-    name: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Name of the bundle; by default the corpus and the preset.",
-            show_default=False,
-        ),
-    ] = None,
-    backbone: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FOLDER|ID",
-            help="Pretrained encoder: a folder in Hub layout, or a Hub id.",
-            rich_help_panel=RECIPE,
-            show_default=False,
-        ),
-    ] = None,
-    epochs: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Most passes over the data.", rich_help_panel=RECIPE),
-    ] = None,
-    max_tokens: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=8, help="Tokens read of each document.", rich_help_panel=RECIPE),
-    ] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(metavar="X", help="Peak learning rate.", rich_help_panel=RECIPE)
-    ] = None,
-    min_label_count: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="Learn labels that at least this many training documents carry.",
-            rich_help_panel=RECIPE,
-        ),
-    ] = None,
+    preset: recipe_options.Preset = "default",
+    name: recipe_options.Name = None,
+    backbone: recipe_options.Backbone = None,
+    epochs: recipe_options.Epochs = None,
+    max_tokens: recipe_options.MaxTokens = None,
+    learning_rate: recipe_options.LearningRate = None,
+    min_label_count: recipe_options.MinLabelCount = None,
     facets: options.FacetsFile = None,
-    seed: Annotated[
-        int | None, typer.Option(metavar="N", help="Seed of training.", rich_help_panel=RECIPE)
-    ] = None,
-    no_baseline: Annotated[
-        bool,
-        options.switch(
-            "--no-baseline",
-            help="Do not train the TF-IDF baseline beside an encoder.",
-            panel=RECIPE,
-        ),
-    ] = False,
-    assignments: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="FIELD=VALUE",
-            help="Any other field of the recipe; repeatable.",
-            rich_help_panel=RECIPE,
-            show_default=False,
-        ),
-    ] = None,
-    devices: Annotated[
-        Literal["one", "all"],
-        typer.Option(
-            help="Train an encoder on one device, or data-parallel on all of a worker that owns several.",
-            rich_help_panel=options.PLACEMENT,
-        ),
-    ] = "one",
+    seed: recipe_options.Seed = None,
+    no_baseline: recipe_options.NoBaseline = False,
+    assignments: recipe_options.Assignments = None,
+    devices: recipe_options.Devices = "one",
     device_kind: options.DeviceKind = "any",
     memory: options.Memory = None,
     priority: options.Priority = 100,

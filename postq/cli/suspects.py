@@ -1,19 +1,15 @@
 """`postq bundles suspects`: given labels of a bundle's corpus that are probably errors."""
 
-import csv
-import io
-import json as json_module
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from postq.cli import options
+from postq.cli.column import Column
 from postq.cli.command import ON_DATABASE, command
 from postq.cli.invocation import invocation_of
-from postq.cli.listing import Column, Listing
-from postq.cli.review import form_of
+from postq.cli.listing import Listing
+from postq.cli.listing_file import Output, form_of, write_listing
 from postq.cli.terminal import note, say
 from postq.counted import counted
 
@@ -87,16 +83,7 @@ def suspects(
     *,
     bundle: options.BundleReference,
     limit: Annotated[int, typer.Option(metavar="N", min=1, max=1_000_000, help="Most suspects.")] = 20,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="Write .jsonl or .csv, replaced only when complete.",
-            show_default=False,
-        ),
-    ] = None,
+    output: Output = None,
     json: options.Json = False,
 ) -> None:
     """Rank labels of the training corpus that are probably wrong, or probably missing.
@@ -115,7 +102,7 @@ def suspects(
     found = find_suspects(open_bundle(invocation.settings.home / row.path, expected_digest=row.digest))
     shown = found.items[:limit]
     if output is not None:
-        _write(shown, output, form=form)
+        write_listing(LISTING, shown, output, form=form)
         say(f"Wrote {counted(len(shown), 'suspect')} to {output}.")
         return
     LISTING.show(shown, json=json)
@@ -135,18 +122,3 @@ def _tell(found: "Suspects", *, shown: int) -> None:
         note(f"{counted(len(found.labels_left_out), 'label')} left out: given to too few documents to judge.")
     if shown < len(found.items):
         note(f"ends after the first {shown}; --limit shows more, --output writes them to a file.")
-
-
-def _write(items: "Sequence[Suspect]", target: Path, *, form: str | None) -> None:
-    from postq.predictions.export import replaced_when_complete
-
-    rows = [LISTING.as_dict(one) for one in items]
-    with replaced_when_complete(target) as stream:
-        if form == "jsonl":
-            stream.writelines(json_module.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
-            return
-        text = io.TextIOWrapper(stream, encoding="utf-8", newline="", write_through=True)
-        writer = csv.DictWriter(text, fieldnames=LISTING.keys)
-        writer.writeheader()
-        writer.writerows(rows)
-        text.detach()

@@ -8,17 +8,17 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from postq.cli.listing import Column, Listing
+from postq.cli.column import Column
 from postq.cli.terminal import clean
 
 MIN_FLEXIBLE = 10
 """Columns a wrapped cell keeps on a narrow terminal; other columns are cut before it gets less."""
 
 
-def listing_table(listing: Listing[Any], rows: Sequence[Any]) -> Table:
-    """The rows of a listing, one line each, headings dim, no frame."""
+def listing_table(columns: Sequence[Column[Any]], rows: Sequence[Any]) -> Table:
+    """The columns with a heading, one line a row, headings dim, no frame."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    shown = [column for column in listing.columns if column.heading]
+    shown = [column for column in columns if column.heading]
     for column in shown:
         table.add_column(
             column.heading,

@@ -30,7 +30,7 @@ def watch_jobs(invocation: Invocation, wanted: JobFilter) -> None:
     def render(views: "list[JobView]") -> "RenderableType":
         if not views:
             return LISTING.empty
-        return job_page(views[0]) if wanted.job is not None else listing_table(LISTING, views)
+        return job_page(views[0]) if wanted.job is not None else listing_table(LISTING.columns, views)
 
     _follow(invocation, wanted, render=render, console=results(), stays=True)
 

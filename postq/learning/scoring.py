@@ -52,11 +52,9 @@ def load_scorer(
 
             return TfidfScorer(bundle)
         if bundle.kind == "ensemble":
-            from postq.learning.ensemble.cascade_scorer import CascadeScorer
             from postq.learning.ensemble.scorer import EnsembleScorer
 
-            joined = CascadeScorer if bundle.score_space == "ensemble-cascade" else EnsembleScorer
-            return joined(
+            return EnsembleScorer(
                 bundle, device, max_tokens_per_batch=max_tokens_per_batch, batch_divisor=batch_divisor
             )
         from postq.learning.encoder.scorer import EncoderScorer

@@ -12,6 +12,7 @@ from postq.contracts.device import Device
 from postq.contracts.recipes import EncoderRecipe, TfidfRecipe
 from postq.errors import ExtraMissing
 from postq.learning.bootstrap import difference, f1_samples
+from postq.learning.bundle.bundle import Bundle
 from postq.learning.bundle.writing import write_bundle
 from postq.learning.data import TrainingData, labels_without_positives
 from postq.learning.detectors import Detection, detect_empty, detect_leak, detect_threshold_overfit
@@ -58,11 +59,7 @@ def train_bundle(
     if isinstance(recipe, TfidfRecipe):
         main, baseline = _train_tfidf(recipe, data, model=MAIN, hooks=hooks), None
     else:
-        # The cheap one first: should its data be at fault, hours of training are spared. Resumed, it comes
-        # last: a training interrupted ten times is not to fit ten baselines.
-        early = recipe.baseline and resume_from is None
-        baseline = _baseline(recipe, data, hooks=hooks) if early else None
-        main = _train_encoder(
+        main, baseline = _train_beside_baseline(
             recipe,
             data,
             device=device,
@@ -71,8 +68,6 @@ def train_bundle(
             resume_from=resume_from,
             batch_divisor=batch_divisor,
         )
-        if recipe.baseline and baseline is None:
-            baseline = _baseline(recipe, data, hooks=hooks)
     metrics = _metrics(recipe, data, main, baseline, name=name, hooks=hooks) | facets
     hooks.progress("writing", 0, 1, {})
     bundle = write_bundle(
@@ -88,6 +83,10 @@ def train_bundle(
         write_model_files=main.write_model_files,
         scores=[*main.judged.parts, *(baseline.judged.parts if baseline else [])],
     )
+    return _in_short(bundle, metrics, timing=main.timing)
+
+
+def _in_short(bundle: Bundle, metrics: Mapping[str, Any], *, timing: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "digest": bundle.digest,
         "model_digest": bundle.model_digest,
@@ -98,7 +97,7 @@ def train_bundle(
         "against_baseline": metrics["against_baseline"],
         "detections": [found["event"] for found in metrics["detections"]],
         **rules_in_short(metrics),
-        "timing": main.timing,
+        "timing": timing,
     }
 
 
@@ -109,6 +108,37 @@ def _facets(recipe: TfidfRecipe | EncoderRecipe, data: TrainingData, *, hooks: H
     facts = facet_facts(recipe.facets, data.labels)
     hooks.note("FACETS", facets_sentence(facts), {"severity": "info", **facts})
     return {"facets": facts}
+
+
+def _train_beside_baseline(
+    recipe: EncoderRecipe,
+    data: TrainingData,
+    *,
+    device: Device,
+    hooks: Hooks,
+    checkpoints: Path | None,
+    resume_from: Path | None,
+    batch_divisor: int,
+) -> tuple[_Outcome, _Outcome | None]:
+    """The encoder and its baseline, where the recipe wants one.
+
+    The cheap one comes first: should its data be at fault, hours of training are spared. Resumed, it comes
+    last: a training interrupted ten times is not to fit ten baselines.
+    """
+    early = recipe.baseline and resume_from is None
+    baseline = _baseline(recipe, data, hooks=hooks) if early else None
+    main = _train_encoder(
+        recipe,
+        data,
+        device=device,
+        hooks=hooks,
+        checkpoints=checkpoints,
+        resume_from=resume_from,
+        batch_divisor=batch_divisor,
+    )
+    if recipe.baseline and baseline is None:
+        baseline = _baseline(recipe, data, hooks=hooks)
+    return main, baseline
 
 
 def _train_tfidf(recipe: TfidfRecipe, data: TrainingData, *, model: str, hooks: Hooks) -> _Outcome:

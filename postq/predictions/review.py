@@ -1,13 +1,8 @@
 """The review queue of a job: its documents ranked by how much they need a person, from stored scores."""
 
-import csv
 import heapq
-import io
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import sqlalchemy as sa
@@ -17,7 +12,6 @@ from sqlalchemy.orm import Session
 from postq.contracts.scoring import ScoreBatch
 from postq.learning.review import Judge, Reason
 from postq.models.tables import document
-from postq.predictions.export import replaced_when_complete
 from postq.predictions.stored import stored_batches
 
 ASK = 500
@@ -76,44 +70,6 @@ def review_queue(
         )
         for rank, each in enumerate(best, start=1)
     ]
-
-
-def write_queue(items: Iterable[ReviewItem], target: Path, *, form: Literal["jsonl", "csv"]) -> None:
-    """Write the queue to `target`, replacing it only when complete. Raises StorageUnavailable."""
-    with replaced_when_complete(target) as stream:
-        if form == "jsonl":
-            stream.writelines(
-                json.dumps(queue_row(one), ensure_ascii=False).encode() + b"\n" for one in items
-            )
-            return
-        text = io.TextIOWrapper(stream, encoding="utf-8", newline="", write_through=True)
-        writer = csv.DictWriter(text, fieldnames=["rank", "document", "row", "need", "reasons", "labels"])
-        writer.writeheader()
-        writer.writerows(_cells(one) for one in items)
-        text.detach()
-
-
-def queue_row(item: ReviewItem) -> dict[str, Any]:
-    """One document for JSON."""
-    return {
-        "rank": item.rank,
-        "document": item.document_id,
-        "row": item.row,
-        "need": item.need,
-        "reasons": [
-            {"kind": each.kind, "weight": round(each.weight, 4), "reason": each.sentence}
-            for each in item.reasons
-        ],
-        "labels": [{"label": label, "score": score} for label, score in item.labels],
-    }
-
-
-def _cells(item: ReviewItem) -> dict[str, Any]:
-    return {
-        **queue_row(item),
-        "reasons": "; ".join(each.sentence for each in item.reasons),
-        "labels": "; ".join(f"{label}={score:.6g}" for label, score in item.labels),
-    }
 
 
 def _candidates(batch: ScoreBatch, judge: Judge, limit: int) -> Iterator[_Candidate]:

@@ -1,28 +1,25 @@
-"""Bulk scoring with an ensemble: every member scores the same documents in turn."""
+"""Bulk scoring with an ensemble: a window of documents at a time goes to the members."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from postq.contracts.device import Device
 from postq.contracts.document import Document
 from postq.contracts.scoring import DocumentFailure, ScoreBatch
+from postq.errors import BundleUnusable
 from postq.learning.bundle.bundle import Bundle
 from postq.learning.bundle.opening import read_manifest
-from postq.learning.ensemble.combining import MEMBERS, read_combination
+from postq.learning.ensemble.asking import Failures, asking_of
+from postq.learning.ensemble.combining import MEMBERS, Combination, read_combination
 from postq.learning.ensemble.members import open_members
 from postq.learning.hooks import never_stop
-from postq.learning.scoring import Scorer, load_scorer
+from postq.learning.scoring import load_scorer
 
 WINDOW_DOCUMENTS = 2048
 WINDOW_CHARACTERS = 32_000_000
 """Documents held while all members score them."""
 WITH_ENCODER, WITH_ENCODER_ON_CPU = 512, 16
 """The same with an encoder among them: progress is told once a window, and workers wait so long for it."""
-
-OnFailure = Callable[[DocumentFailure], None]
 
 
 class EnsembleScorer:
@@ -32,16 +29,17 @@ class EnsembleScorer:
         self, bundle: Bundle, device: Device, *, max_tokens_per_batch: int | None, batch_divisor: int = 1
     ) -> None:
         members = open_members(bundle)
-        self._labels = bundle.labels
-        self._combination = read_combination(bundle.path, labels=len(bundle.labels), members=len(members))
-        self._window = window_documents(bundle, device)
-        self._thresholds = [member.thresholds.values for member in members]
-        self._scorers: list[Scorer] = [
+        combination = _combination(bundle, members=len(members))
+        scorers = [
             load_scorer(
                 member, device, max_tokens_per_batch=max_tokens_per_batch, batch_divisor=batch_divisor
             )
             for member in members
         ]
+        self._labels = bundle.labels
+        self._window = window_documents(bundle, device)
+        cuts = [member.thresholds.values for member in members]
+        self._asking = asking_of(combination, scorers, thresholds=cuts)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -52,72 +50,27 @@ class EnsembleScorer:
         self,
         documents: Iterable[Document],
         *,
-        on_failure: OnFailure,
+        on_failure: Callable[[DocumentFailure], None],
         should_stop: Callable[[], bool] = never_stop,
     ) -> Iterator[ScoreBatch]:
-        """One batch per window. A document that any member cannot score goes to `on_failure`, once."""
+        """One batch per window. A document that a member cannot score goes to `on_failure`, once."""
         for window in windows(documents, most=self._window):
-            failures: dict[int, DocumentFailure] = {}
-            found = [
-                by_row(scorer, window, failures=failures, should_stop=should_stop) for scorer in self._scorers
-            ]
+            failures: Failures = {}
+            batch = self._asking.answer(window, failures=failures, should_stop=should_stop)
             for failure in failures.values():
                 on_failure(failure)
-            rows = [document.row for document in window if document.row not in failures]
-            if rows:
-                yield self._batch(rows, [taken(batches, rows) for batches in found])
+            if len(batch.rows):
+                yield batch
 
-    def _batch(self, rows: list[int], parts: Sequence[ScoreBatch]) -> ScoreBatch:
-        """The members' scores as one; tokens are those of the member that read the least of each document."""
-        unread = np.array([part.tokens_total - part.tokens_seen for part in parts])
-        least = unread.argmax(axis=0)
-        each = np.arange(len(rows))
-        return ScoreBatch(
-            rows=np.array(rows, np.int64),
-            scores=self._combination.combine([part.scores for part in parts], thresholds=self._thresholds),
-            tokens_total=np.array([part.tokens_total for part in parts])[least, each],
-            tokens_seen=np.array([part.tokens_seen for part in parts])[least, each],
+
+def _combination(bundle: Bundle, *, members: int) -> Combination:
+    found = read_combination(bundle.path, labels=len(bundle.labels), members=members)
+    if bundle.score_space != f"ensemble-{found.method}":
+        raise BundleUnusable(
+            f"The ensemble at {bundle.path} combines by {found.method}, not as {bundle.score_space}.",
+            hint="Make the ensemble again with: postq bundles ensemble.",
         )
-
-
-def by_row(
-    scorer: Scorer,
-    window: Sequence[Document],
-    *,
-    failures: dict[int, DocumentFailure],
-    should_stop: Callable[[], bool],
-) -> ScoreBatch:
-    """All of one member's batches together, sorted by row; its failures are added to `failures`."""
-
-    def remember(failure: DocumentFailure) -> None:
-        failures.setdefault(failure.row, failure)
-
-    batches = list(scorer.score(window, on_failure=remember, should_stop=should_stop))
-    if not batches:
-        return _nothing(len(scorer.labels))
-    order = np.argsort(np.concatenate([batch.rows for batch in batches]))
-    return _sorted(batches, order)
-
-
-def _sorted(batches: Sequence[ScoreBatch], order: NDArray[np.intp]) -> ScoreBatch:
-    return ScoreBatch(
-        rows=np.concatenate([batch.rows for batch in batches])[order],
-        scores=np.concatenate([batch.scores for batch in batches])[order],
-        tokens_total=np.concatenate([batch.tokens_total for batch in batches])[order],
-        tokens_seen=np.concatenate([batch.tokens_seen for batch in batches])[order],
-    )
-
-
-def _nothing(labels: int) -> ScoreBatch:
-    none = np.zeros(0, np.int32)
-    scores = np.zeros((0, labels), np.float32)
-    return ScoreBatch(rows=np.zeros(0, np.int64), scores=scores, tokens_total=none, tokens_seen=none)
-
-
-def taken(batch: ScoreBatch, rows: Sequence[int]) -> ScoreBatch:
-    """The wanted rows, in their order."""
-    at = np.searchsorted(batch.rows, rows)
-    return _sorted([batch], at)
+    return found
 
 
 def window_documents(bundle: Bundle, device: Device) -> int:

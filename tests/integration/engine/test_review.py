@@ -1,18 +1,13 @@
 """The review queue ranks the stored scores of a whole job, chunk by chunk."""
 
-import csv
-import json
-from pathlib import Path
-
 import pytest
 
-from postq.errors import StorageUnavailable
 from postq.learning.review import Judge
 from postq.learning.thresholds.decision import Decision
 from postq.learning.tiers import Tier
 from postq.predictions import stored
 from postq.predictions.query import PredictionFilter, predictions
-from postq.predictions.review import ReviewItem, review_queue, write_queue
+from postq.predictions.review import ReviewItem, review_queue
 from tests.integration.engine.world import LABELS, THRESHOLDS, World
 
 JUDGE = Judge(
@@ -53,18 +48,3 @@ def test_each_document_shows_what_was_predicted_for_it(world: World, job_id: int
             if view.document_id in found:
                 assert dict(found[view.document_id].labels) == pytest.approx(dict(view.labels))
     assert len(found) > 5
-
-
-def test_the_queue_is_written_as_json_lines_and_csv(world: World, job_id: int, tmp_path: Path) -> None:
-    items = queue(world, job_id, limit=5)
-    write_queue(items, tmp_path / "queue.jsonl", form="jsonl")
-    write_queue(items, tmp_path / "queue.csv", form="csv")
-    lines = [json.loads(line) for line in (tmp_path / "queue.jsonl").read_text().splitlines()]
-    with (tmp_path / "queue.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [line["document"] for line in lines] == [one.document_id for one in items]
-    assert [row["document"] for row in rows] == [one.document_id for one in items]
-    assert rows[0]["reasons"].split("; ")[0] == items[0].reasons[0].sentence
-    assert sorted(path.name for path in tmp_path.glob("*queue*")) == ["queue.csv", "queue.jsonl"]
-    with pytest.raises(StorageUnavailable):
-        write_queue(items, tmp_path / "missing" / "queue.csv", form="csv")

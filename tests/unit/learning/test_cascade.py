@@ -14,11 +14,12 @@ from postq.contracts.scoring import DocumentFailure, ScoreBatch
 from postq.errors import BadInput, BundleUnusable, NotTrainable
 from postq.learning.bundle import Bundle, fingerprint
 from postq.learning.bundle.score_file import read_scores
+from postq.learning.ensemble.asking import AskDoubtful
 from postq.learning.ensemble.cascade import fit_cascade
-from postq.learning.ensemble.cascade_scorer import CascadeScorer
 from postq.learning.ensemble.choosing import cascade_worth
 from postq.learning.ensemble.combining import Combination, read_combination
 from postq.learning.ensemble.making import make_ensemble
+from postq.learning.ensemble.scorer import EnsembleScorer
 from postq.learning.rejudging import read_metrics
 from postq.learning.rethresholding import rethreshold_bundle
 from postq.learning.review import sigmoid
@@ -112,9 +113,11 @@ class Spy:
 
 
 def test_the_dear_member_is_not_asked_about_the_others(cascade: Bundle) -> None:
-    scorer = CascadeScorer(cascade, CPU, max_tokens_per_batch=None)
-    cheap, dear = Spy(scorer._cheap), Spy(scorer._dear)
-    scorer._cheap, scorer._dear = cheap, dear
+    scorer = EnsembleScorer(cascade, CPU, max_tokens_per_batch=None)
+    asking = scorer._asking
+    assert isinstance(asking, AskDoubtful)
+    cheap, dear = Spy(asking.cheap), Spy(asking.dear)
+    asking.cheap, asking.dear = cheap, dear
     failures: list[DocumentFailure] = []
     list(scorer.score(DATA.test, on_failure=failures.append))
     assert sorted(cheap.asked) == sorted(each.row for each in DATA.test)
