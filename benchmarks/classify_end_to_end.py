@@ -52,7 +52,8 @@ class Bench:
         """Train on the base corpus and classify it once, so that worker and runner are warm; the bundle."""
         file = self.file("1x")
         self.postq("corpus", "add", "base", file)
-        self.postq("submit-train", "base", "--preset", "tfidf", "--set", "regularisation=[4.0]", "--wait")
+        simple = ("--set", "regularisation=[4.0]", "--set", 'term_weightings=["log"]')
+        self.postq("submit-train", "base", "--preset", "tfidf", *simple, "--wait")
         self.postq("classify-corpus", "base", "--bundle", "job:1", "--wait")
         bundle = json.loads(self.postq("bundles", "show", "job:1", "--json"))
         return self.folder / "home" / bundle["path"]
@@ -200,7 +201,7 @@ def _scikit_model(bundle: Path) -> tuple[Any, Any]:
     found = read_model(bundle, labels=len(labels))
     vectoriser = TfidfVectorizer(
         ngram_range=(1, found.config.ngram_max),
-        sublinear_tf=found.config.sublinear_tf,
+        sublinear_tf=True,
         dtype=np.float32,
         vocabulary=found.vocabulary.features,
     )

@@ -1,8 +1,8 @@
 """How a bundle is trained: every hyperparameter with its default, for TF-IDF and for encoders."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, model_validator
 
 from postq.contracts.facets import Facets
 from postq.contracts.record import Record
@@ -13,6 +13,7 @@ SelectionMetric = Literal["map", "f1_at_0.5", "tuned_micro_f1", "tuned_macro_f1"
 LossName = Literal["bce", "bce_pos_weight", "asl", "focal"]
 HeadName = Literal["pooled", "label_attention"]
 RuleChoice = Literal["off", "implications", "most_specific", "both"]
+TermWeighting = Literal["raw", "log", "bm25"]
 LongText = Literal["truncate", "head_tail", "chunk_max", "chunk_mean"]
 
 
@@ -61,7 +62,10 @@ class TfidfRecipe(Record):
     ngram_max: int = Field(2, ge=1, le=3)
     min_df: int = Field(2, ge=1)
     max_df: float = Field(0.95, gt=0, le=1)
-    sublinear_tf: bool = True
+    term_weightings: tuple[TermWeighting, ...] = Field(("log", "bm25"), min_length=1)
+    """What a term's count in a document is worth: the count (`raw`), 1 + ln(count) (`log`, scikit-learn's
+    sublinear form), or BM25's, which also looks at the document's length; more than one is chosen out of
+    fold."""
     stop_words: Literal["english"] | None = None
     class_weight: Literal["balanced"] | None = "balanced"
     regularisation: tuple[float, ...] = (4.0, 16.0, 64.0)
@@ -80,6 +84,15 @@ class TfidfRecipe(Record):
     """What is known of the labels, from the file given with `--facets`; kept here, so that a training can be
     done again without the file."""
     seed: int = 42
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_older(cls, values: Any) -> Any:
+        """Recipes from before there was BM25 say `sublinear_tf` instead."""
+        if not isinstance(values, dict) or "sublinear_tf" not in values:
+            return values
+        kept = {name: value for name, value in values.items() if name != "sublinear_tf"}
+        return {"term_weightings": ("log" if values["sublinear_tf"] else "raw",), **kept}
 
 
 class EncoderRecipe(Record):

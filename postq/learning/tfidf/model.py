@@ -8,16 +8,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from scipy.sparse import csr_array
 from scipy.special import expit
 
+from postq.contracts.recipes import TermWeighting
 from postq.contracts.record import Record
 from postq.counted import counted
 from postq.errors import BundleUnusable
-from postq.learning.tfidf.features import tfidf_rows
+from postq.learning.tfidf.features import Dampening, tfidf_rows
 from postq.learning.tfidf.tokens import number_tokens
 from postq.learning.tfidf.vocabulary import Vocabulary
 
@@ -32,13 +33,29 @@ class TfidfConfig(Record):
 
     format: int = 1
     ngram_max: int = Field(ge=1, le=3)
-    sublinear_tf: bool
+    term_weighting: TermWeighting
+    mean_words: float = Field(1.0, ge=1)
+    """Of the training documents; BM25 reads it."""
     stop_words: tuple[str, ...] = ()
     features: int = Field(ge=1)
     labels: int = Field(ge=1)
     regularisation: float
     """The C that was chosen."""
     score_space: str
+
+    @property
+    def dampening(self) -> Dampening:
+        """What a term's count is worth."""
+        return Dampening(kind=self.term_weighting, mean_words=self.mean_words)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_older(cls, values: Any) -> Any:
+        """Models from before there was BM25 say `sublinear_tf` instead."""
+        if not isinstance(values, dict) or "sublinear_tf" not in values:
+            return values
+        kept = {name: value for name, value in values.items() if name != "sublinear_tf"}
+        return {"term_weighting": "log" if values["sublinear_tf"] else "raw", **kept}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +86,7 @@ class TfidfModel:
     def score(self, texts: Sequence[str]) -> ScoredTexts:
         """Tokenise, weigh and multiply; memory is proportional to the texts given."""
         stream = number_tokens(texts, self.vocabulary.numbers)
-        rows = tfidf_rows(stream, self.vocabulary, idf=self.idf, sublinear_tf=self.config.sublinear_tf)
+        rows = tfidf_rows(stream, self.vocabulary, idf=self.idf, dampening=self.config.dampening)
         return ScoredTexts(
             scores=self.score_rows(rows),
             tokens=stream.lengths.astype(np.int32),

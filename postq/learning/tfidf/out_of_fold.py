@@ -1,6 +1,6 @@
-"""Out-of-fold scores, which choose C and tune thresholds, and the refit on all documents."""
+"""Out-of-fold scores, which choose weighting and C and tune thresholds, and the refit on all documents."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,16 +18,31 @@ TOLERANCE = 1e-3
 
 
 TRIAL_FOLDS = 3
-"""Folds on which every C is tried; the others are fitted with the chosen one only."""
+"""Folds on which every candidate is tried; the others are fitted with the chosen one only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """Every C on the trial folds, none of them when there is nothing to choose."""
+
+    folds: Sequence[int]
+    """Those tried."""
+    precision: Mapping[float, float]
+    """Mean average precision of every C on the trial folds' documents; 0 where none was tried."""
+    scores: Mapping[float, NDArray[np.float32]]
+    """(docs, labels) by C: scores of the trial folds' documents, 0 for the others."""
+
+    @property
+    def chosen(self) -> float:
+        """The C with the best precision, the smallest of equals."""
+        return max(sorted(self.precision), key=self.precision.__getitem__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutOfFold:
-    """The chosen C, what chose it, and the scores and the fit it gives."""
+    """The scores and the fit that the chosen C gives."""
 
     regularisation: float
-    precision: dict[float, float]
-    """Mean average precision of every C on the trial folds' documents; 0 where only one C was given."""
     scores: NDArray[np.float32]
     """(docs, labels) each document scored by a model of the other folds."""
     solution: Solution
@@ -69,49 +84,53 @@ class Fitter:
         return np.asarray(self._design.feature_weights(solution.weights), np.float32)
 
 
-def score_out_of_fold(
+def try_values(
     fitter: Fitter,
     truth: NDArray[np.bool_],
     fold: NDArray[np.int64],
     *,
     regularisation: Sequence[float],
+    rivals: bool,
     look_up: Callable[[], None],
-) -> OutOfFold:
-    """Choose C on the first TRIAL_FOLDS, then score every document by a fit that never saw it.
+) -> Trial:
+    """Score the first TRIAL_FOLDS with every C; nothing is fitted when there is one C and no `rivals`.
 
-    On a trial fold each fit starts from the one for the next smaller C on the same documents. `look_up` is
-    called before every fit, to tell progress and to stop.
+    On a fold each fit starts from the one for the next smaller C on the same documents. `look_up` is called
+    before every fit, to tell progress and to stop.
     """
     values = sorted(regularisation)
     scores = {value: np.zeros(truth.shape, np.float32) for value in values}
-
-    def fit(value: float, held_out: int, start: Solution | None) -> Solution:
-        look_up()
-        solution = fitter.fit(regularisation=value, included=fold != held_out, start=start)
-        scores[value][fold == held_out] = fitter.score(solution)[fold == held_out]
-        return solution
-
-    folds = np.unique(fold).tolist()
-    trial = folds[:TRIAL_FOLDS] if len(values) > 1 else []
-    for held_out in trial:
+    folds = np.unique(fold).tolist()[:TRIAL_FOLDS] if rivals or len(values) > 1 else []
+    for held_out in folds:
         solution: Solution | None = None
         for value in values:
-            solution = fit(value, held_out, solution)
-    tried = np.isin(fold, trial)
+            look_up()
+            solution = fitter.fit(regularisation=value, included=fold != held_out, start=solution)
+            scores[value][fold == held_out] = fitter.score(solution)[fold == held_out]
+    tried = np.isin(fold, folds)
     precision = {value: mean_average_precision(truth[tried], scores[value][tried]) or 0.0 for value in values}
-    chosen = max(values, key=precision.__getitem__)
-    for held_out in folds[len(trial) :]:
-        fit(chosen, held_out, None)
+    return Trial(folds=folds, precision=precision, scores=scores)
+
+
+def score_out_of_fold(
+    fitter: Fitter, fold: NDArray[np.int64], trial: Trial, *, look_up: Callable[[], None]
+) -> OutOfFold:
+    """With the C that won the trial, score every document by a fit that never saw it, then fit all."""
+    scores = trial.scores[trial.chosen].copy()
+    for held_out in np.unique(fold).tolist():
+        if held_out not in trial.folds:
+            look_up()
+            solution = fitter.fit(regularisation=trial.chosen, included=fold != held_out, start=None)
+            scores[fold == held_out] = fitter.score(solution)[fold == held_out]
     look_up()
     return OutOfFold(
-        regularisation=chosen,
-        precision=precision,
-        scores=scores[chosen],
-        solution=fitter.fit(regularisation=chosen, included=None, start=None),
+        regularisation=trial.chosen,
+        scores=scores,
+        solution=fitter.fit(regularisation=trial.chosen, included=None, start=None),
     )
 
 
-def fits_needed(*, folds: int, values: int) -> int:
-    """How often `score_out_of_fold` fits."""
-    trial = min(TRIAL_FOLDS, folds) if values > 1 else 0
-    return trial * values + folds - trial + 1
+def fits_needed(*, folds: int, values: int, weightings: int) -> int:
+    """How often `try_values` and `score_out_of_fold` fit, each further weighting with one C."""
+    trial = min(TRIAL_FOLDS, folds) if values > 1 or weightings > 1 else 0
+    return trial * (values + weightings - 1) + folds - trial + 1

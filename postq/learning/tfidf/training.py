@@ -1,4 +1,4 @@
-"""Training TF-IDF: features, C chosen out of fold, scores for thresholds out of fold, refit on all."""
+"""Training TF-IDF: features, weighting and C chosen out of fold, scores out of fold, refit on all."""
 
 from collections.abc import Mapping, Sequence
 from itertools import count
@@ -7,18 +7,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from postq.contracts.document import Document
-from postq.contracts.recipes import TfidfRecipe
+from postq.contracts.recipes import TermWeighting, TfidfRecipe
 from postq.counted import counted
 from postq.errors import NotTrainable
 from postq.learning.data import TrainingData
 from postq.learning.hooks import Hooks, StopRequested
 from postq.learning.labels import indicator_matrix
-from postq.learning.tfidf.features import inverse_document_frequency, tfidf_rows
+from postq.learning.tfidf.choosing import Choice, Fitters, choose
+from postq.learning.tfidf.features import Dampening, inverse_document_frequency, mean_words, tfidf_rows
 from postq.learning.tfidf.folds import assign_folds
 from postq.learning.tfidf.model import TfidfConfig, TfidfModel
-from postq.learning.tfidf.out_of_fold import Fitter, OutOfFold, fits_needed, score_out_of_fold
+from postq.learning.tfidf.out_of_fold import OutOfFold, fits_needed, score_out_of_fold
 from postq.learning.tfidf.selection import Selection, merge_interned, select_features
 from postq.learning.tfidf.tokens import TokenStream, intern_tokens
 
@@ -89,12 +91,18 @@ def train_tfidf(recipe: TfidfRecipe, data: TrainingData, *, hooks: Hooks) -> Tra
     truth = indicator_matrix(documents, data.labels)
     selection = _select(recipe, _read_words(documents, hooks=hooks))
     idf = inverse_document_frequency(selection.document_frequency, documents=len(documents))
-    rows = tfidf_rows(selection.stream, selection.vocabulary, idf=idf, sublinear_tf=recipe.sublinear_tf)
-    look_up(hooks, "features", len(documents), len(documents))
-    fitter = Fitter(rows, truth, class_weight=recipe.class_weight)
-    chosen = _out_of_fold(recipe, fitter, truth, _clusters(documents, data), hooks=hooks)
+    mean = mean_words(selection.stream)
+
+    def rows(kind: TermWeighting) -> csr_array:
+        look_up(hooks, "features", len(documents), len(documents))
+        dampening = Dampening(kind=kind, mean_words=mean)
+        return tfidf_rows(selection.stream, selection.vocabulary, idf=idf, dampening=dampening)
+
+    fitters = Fitters(rows, truth, class_weight=recipe.class_weight)
+    choice, chosen = _out_of_fold(recipe, fitters, _clusters(documents, data), hooks=hooks)
+    fitter = fitters.of(choice.weighting)
     model = TfidfModel(
-        config=_config(recipe, selection, labels=len(data.labels), chosen=chosen),
+        config=_config(recipe, selection, labels=len(data.labels), mean=mean, choice=choice),
         vocabulary=selection.vocabulary,
         idf=idf,
         coefficients=fitter.coefficients(chosen.solution),
@@ -104,7 +112,9 @@ def train_tfidf(recipe: TfidfRecipe, data: TrainingData, *, hooks: Hooks) -> Tra
         "features": model.config.features,
         "fitted_documents": len(documents),
         "regularisation": chosen.regularisation,
-        "candidates": {str(value): precision for value, precision in chosen.precision.items()},
+        "candidates": {str(value): precision for value, precision in choice.values.items()},
+        "term_weighting": choice.weighting,
+        "term_weightings": dict(choice.precision),
         "unconverged_labels": [data.labels[at] for at in chosen.solution.unconverged],
     }
     return TrainedTfidf(model, documents=documents, chosen=chosen, facts=facts)
@@ -118,14 +128,17 @@ def _require_material(data: TrainingData) -> None:
         )
 
 
-def _config(recipe: TfidfRecipe, selection: Selection, *, labels: int, chosen: OutOfFold) -> TfidfConfig:
+def _config(
+    recipe: TfidfRecipe, selection: Selection, *, labels: int, mean: float, choice: Choice
+) -> TfidfConfig:
     return TfidfConfig(
         ngram_max=recipe.ngram_max,
-        sublinear_tf=recipe.sublinear_tf,
+        term_weighting=choice.weighting,
+        mean_words=mean,
         stop_words=selection.vocabulary.stop_words,
         features=len(selection.vocabulary.features),
         labels=labels,
-        regularisation=chosen.regularisation,
+        regularisation=choice.trial.chosen,
         score_space="sigmoid-balanced" if recipe.class_weight == "balanced" else "sigmoid",
     )
 
@@ -169,25 +182,26 @@ def _clusters(documents: Sequence[Document], data: TrainingData) -> list[int]:
 
 
 def _out_of_fold(
-    recipe: TfidfRecipe,
-    fitter: Fitter,
-    truth: NDArray[np.bool_],
-    clusters: Sequence[int],
-    *,
-    hooks: Hooks,
-) -> OutOfFold:
+    recipe: TfidfRecipe, fitters: Fitters, clusters: Sequence[int], *, hooks: Hooks
+) -> tuple[Choice, OutOfFold]:
     folds = min(recipe.folds, len(set(clusters)))
     if folds < 2:
         raise NotTrainable(
             "All training documents are near-duplicates of one another, so nothing can be held out.",
             hint="Add documents that differ.",
         )
-    fold = assign_folds(truth, clusters, folds=folds, seed=recipe.seed)
-    fits, done = fits_needed(folds=folds, values=len(recipe.regularisation)), count()
-    return score_out_of_fold(
-        fitter,
-        truth,
+    fold = assign_folds(fitters.truth, clusters, folds=folds, seed=recipe.seed)
+    fits = fits_needed(folds=folds, values=len(recipe.regularisation), weightings=len(recipe.term_weightings))
+    done = count()
+
+    def look() -> None:
+        look_up(hooks, "fitting", next(done), fits)
+
+    choice = choose(
+        fitters,
         fold,
+        weightings=recipe.term_weightings,
         regularisation=recipe.regularisation,
-        look_up=lambda: look_up(hooks, "fitting", next(done), fits),
+        look_up=look,
     )
+    return choice, score_out_of_fold(fitters.of(choice.weighting), fold, choice.trial, look_up=look)

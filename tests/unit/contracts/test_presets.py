@@ -34,7 +34,11 @@ def test_the_published_baseline_is_tf_idf_as_it_was() -> None:
     recipe = preset_recipe("recipe-tfidf")
     assert isinstance(recipe, TfidfRecipe)
     assert (recipe.max_features, recipe.ngram_max, recipe.min_df, recipe.max_df) == (10_000, 2, 2, 0.95)
-    assert (recipe.stop_words, recipe.class_weight, recipe.sublinear_tf) == ("english", "balanced", False)
+    assert (recipe.stop_words, recipe.class_weight, recipe.term_weightings) == (
+        "english",
+        "balanced",
+        ("raw",),
+    )
     assert recipe.split == preset_recipe("legal-longformer").split
     assert recipe.labels == preset_recipe("legal-longformer").labels
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, CountVectorizer, TfidfVectorizer
 
 from postq.errors import BadInput, NotTrainable
-from postq.learning.tfidf.features import inverse_document_frequency, tfidf_rows
+from postq.learning.tfidf.features import Dampening, inverse_document_frequency, mean_words, tfidf_rows
 from postq.learning.tfidf.ngrams import NgramScheme
 from postq.learning.tfidf.selection import Selection, merge_interned, select_features
 from postq.learning.tfidf.tokens import find_tokens, intern_tokens, number_tokens
@@ -50,11 +50,12 @@ def test_vocabulary_and_rows_equal_scikit_learn(ngram_max: int, stop_words: str 
     assert list(ours.vocabulary.features) == reference.get_feature_names_out().tolist()
     idf = inverse_document_frequency(ours.document_frequency, documents=len(texts))
     assert np.allclose(idf, reference.idf_, rtol=1e-6)
-    fitted = tfidf_rows(ours.stream, ours.vocabulary, idf=idf, sublinear_tf=sublinear)
+    dampening = Dampening(kind="log" if sublinear else "raw")
+    fitted = tfidf_rows(ours.stream, ours.vocabulary, idf=idf, dampening=dampening)
     assert abs(fitted - theirs).max() < 1e-6
     unseen = ["filler1 filler2 never seen", "", "x", *TEXTS[:5]]
     stream = number_tokens(unseen, ours.vocabulary.numbers)
-    rows = tfidf_rows(stream, ours.vocabulary, idf=idf, sublinear_tf=sublinear)
+    rows = tfidf_rows(stream, ours.vocabulary, idf=idf, dampening=dampening)
     assert abs(rows - reference.transform(unseen)).max() < 1e-6
 
 
@@ -86,7 +87,7 @@ def test_a_dropped_word_makes_its_neighbours_neighbours_and_an_unknown_one_does_
     found = selected(texts, min_df=2, stop_words={"the"})
     assert "red car" in found.vocabulary.features
     stream = number_tokens(["red the car", "red quick car"], found.vocabulary.numbers)
-    rows = tfidf_rows(stream, found.vocabulary, idf=np.ones(3, np.float32), sublinear_tf=True)
+    rows = tfidf_rows(stream, found.vocabulary, idf=np.ones(3, np.float32), dampening=Dampening(kind="log"))
     assert np.diff(rows.indptr).tolist() == [3, 2]
 
 
@@ -94,7 +95,7 @@ def test_documents_without_words_are_rows_of_zeros() -> None:
     found = selected(TEXTS)
     stream = number_tokens(["", "unheard of", TEXTS[0]], found.vocabulary.numbers)
     idf = inverse_document_frequency(found.document_frequency, documents=len(TEXTS))
-    rows = tfidf_rows(stream, found.vocabulary, idf=idf, sublinear_tf=True)
+    rows = tfidf_rows(stream, found.vocabulary, idf=idf, dampening=Dampening(kind="log"))
     assert np.diff(rows.indptr)[:2].tolist() == [0, 0]
     assert np.isfinite(rows.data).all()
     assert np.linalg.norm(rows[[2]].toarray()) == pytest.approx(1.0)
@@ -130,3 +131,22 @@ def test_too_many_words_for_long_ngrams_are_refused_in_words() -> None:
 def test_texts_without_a_shared_word_are_not_trainable() -> None:
     with pytest.raises(NotTrainable, match="in 2 training documents or more"):
         selected(["apple", "pear"], min_df=2)
+
+
+def test_bm25_rows_are_those_of_the_formula() -> None:
+    # Given documents of unlike lengths, and the words of one that was never seen
+    texts = ["tort tort tort duty", "duty", "tort duty breach " * 40, "breach and nothing else but breach"]
+    found = selected(texts, ngram_max=1)
+    idf = inverse_document_frequency(found.document_frequency, documents=len(texts))
+    mean = mean_words(found.stream)
+    assert mean == pytest.approx((4 + 1 + 120 + 6) / 4)
+    fresh = [*texts, "tort unheard of tort"]
+    stream = number_tokens(fresh, found.vocabulary.numbers)
+    rows = tfidf_rows(stream, found.vocabulary, idf=idf, dampening=Dampening(kind="bm25", mean_words=mean))
+    # Then each weight is the formula's, at unit length, unknown words counting as length
+    for row, text in zip(rows.toarray(), fresh, strict=True):
+        words = text.split()
+        room = 1.2 * (1 - 0.75 + 0.75 * len(words) / mean)
+        counts = np.array([words.count(word) for word in found.vocabulary.features])
+        expected = counts * 2.2 / (counts + room) * idf
+        assert np.allclose(row, expected / np.linalg.norm(expected), atol=1e-6)

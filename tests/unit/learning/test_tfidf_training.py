@@ -2,18 +2,23 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
-from postq.contracts.recipes import TfidfRecipe
+from postq.contracts.recipes import TermWeighting, TfidfRecipe
 from postq.errors import NotTrainable
 from postq.learning.data import SplitEntry
 from postq.learning.hooks import Hooks, StopRequested
 from postq.learning.labels import indicator_matrix
 from postq.learning.metrics.ranking import mean_average_precision
 from postq.learning.tfidf import out_of_fold
+from postq.learning.tfidf.choosing import Fitters, choose
 from postq.learning.tfidf.folds import assign_folds
+from postq.learning.tfidf.model import TfidfConfig
+from postq.learning.tfidf.out_of_fold import fits_needed, score_out_of_fold
 from postq.learning.tfidf.training import TrainedTfidf, train_tfidf
 from tests.unit.learning.opinions import document, training_data
 
@@ -43,6 +48,40 @@ def test_the_chosen_c_is_the_best_out_of_fold_one_and_all_are_told() -> None:
     assert set(facts["candidates"]) == {"1.0", "16.0"}
     assert facts["candidates"][str(facts["regularisation"])] == max(facts["candidates"].values())
     assert facts["unconverged_labels"] == []
+
+
+@pytest.mark.parametrize("order", [("log", "bm25"), ("bm25", "log")], ids="-then-".join)
+def test_the_weighting_that_ranks_better_out_of_fold_is_chosen(order: tuple[TermWeighting, ...]) -> None:
+    # Given features that tell the labels by one weighting and are noise by the other
+    random = np.random.default_rng(0)
+    truth = random.random((120, 3)) < 0.4
+    noise = random.random((120, 3))
+    rows = {"log": csr_array(noise.astype(np.float32)), "bm25": csr_array((truth + noise).astype(np.float32))}
+    fitters, announced = Fitters(rows.__getitem__, truth, class_weight=None), Mock()
+    fold = assign_folds(truth, list(range(120)), folds=5, seed=1)
+    # When one is chosen, in either order,
+    found = choose(fitters, fold, weightings=order, regularisation=(1.0, 4.0), look_up=announced)
+    score_out_of_fold(fitters.of(found.weighting), fold, found.trial, look_up=announced)
+    # then it is the telling one, and as many fits were announced as were foretold
+    assert found.weighting == "bm25"
+    assert found.precision["bm25"] > 0.9 > found.precision["log"]
+    assert announced.call_count == fits_needed(folds=5, values=2, weightings=2)
+
+
+def test_a_training_says_which_weighting_it_chose_and_its_model_keeps_it() -> None:
+    found = trained()
+    facts = found.facts
+    assert set(facts["term_weightings"]) == {"log", "bm25"}
+    assert facts["term_weightings"][facts["term_weighting"]] == max(facts["term_weightings"].values())
+    assert found.model.config.term_weighting == facts["term_weighting"]
+
+
+@pytest.mark.parametrize(("sublinear", "kind"), [(True, "log"), (False, "raw")])
+def test_recipes_and_models_from_before_bm25_keep_their_weighting(*, sublinear: bool, kind: str) -> None:
+    assert TfidfRecipe.model_validate({"sublinear_tf": sublinear}).term_weightings == (kind,)
+    facts = {"features": 3, "labels": 1, "regularisation": 4.0, "score_space": "sigmoid", "ngram_max": 2}
+    config = TfidfConfig.model_validate({"sublinear_tf": sublinear, **facts})
+    assert config.dampening.kind == kind
 
 
 def test_out_of_fold_scores_cannot_know_a_documents_own_label() -> None:
