@@ -28,6 +28,8 @@ from postq.learning.hooks import StopRequested, never_stop
 WINDOW_DOCUMENTS = 512
 WINDOW_CHARACTERS = 8_000_000
 """Documents are sorted by length within windows of this size: enough for full batches, bounded memory."""
+FIRST_WINDOW_DOCUMENTS = 32
+"""The first window of a shard, which the device has to wait for; each further one is twice as large."""
 AHEAD = 2
 """Tokenised windows waiting for the device."""
 POOL_DOCUMENTS = 64
@@ -165,12 +167,12 @@ def _unreadable(text: TokenisedText) -> str:
 
 def _windows(documents: Iterable[Document]) -> Iterator[list[Document]]:
     window: list[Document] = []
-    characters = 0
+    characters, wanted = 0, min(FIRST_WINDOW_DOCUMENTS, WINDOW_DOCUMENTS)
     for document in documents:
         window.append(document)
         characters += len(document.text)
-        if len(window) >= WINDOW_DOCUMENTS or characters >= WINDOW_CHARACTERS:
+        if len(window) >= wanted or characters >= WINDOW_CHARACTERS:
             yield window
-            window, characters = [], 0
+            window, characters, wanted = [], 0, min(WINDOW_DOCUMENTS, 2 * wanted)
     if window:
         yield window

@@ -95,6 +95,14 @@ def test_small_windows_of_documents_change_no_score(
     np.testing.assert_allclose(scores, trained.score(DOCUMENTS), atol=1e-5)
 
 
+def test_the_first_windows_are_small_so_that_the_device_hardly_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scorer, "FIRST_WINDOW_DOCUMENTS", 3)
+    monkeypatch.setattr(scorer, "WINDOW_DOCUMENTS", 7)
+    seen = [[each.row for each in window] for window in scorer._windows(iter(DOCUMENTS[:25]))]
+    assert [len(rows) for rows in seen] == [3, 6, 7, 7, 2]
+    assert [row for rows in seen for row in rows] == [each.row for each in DOCUMENTS[:25]]
+
+
 def test_by_default_a_score_on_a_cpu_is_the_same_to_the_last_bit_whatever_its_neighbours(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
