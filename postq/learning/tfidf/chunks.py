@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from postq.contracts.document import Document
 
-CHUNK_CHARACTERS = 2_000_000
+CHUNK_CHARACTERS = 500_000
+"""Several to a shard, so that all processes have work to its end; smaller ones cost nothing either."""
 CHUNK_DOCUMENTS = 2_000
 
 

@@ -58,14 +58,16 @@ def tfidf_rows(
         or [np.zeros(0, np.float32)]
     )
     pointers = np.searchsorted(documents, np.arange(len(stream.lengths) + 1))
-    values /= np.repeat(_norms(values, pointers), np.diff(pointers))
+    values /= _lengths(values, documents)[documents]
     shape = (len(stream.lengths), len(vocabulary.features))
     small = np.int32 if len(columns) < 2**31 else np.int64
     return csr_array((values, columns.astype(np.int32), pointers.astype(small)), shape=shape)
 
 
-def _norms(values: NDArray[np.float32], pointers: NDArray[np.int64]) -> NDArray[np.float32]:
-    """(docs,) Euclidean lengths; 1 for rows without entries."""
-    sums = np.concatenate([[0.0], np.cumsum(values.astype(np.float64) ** 2)])
-    squared = sums[pointers[1:]] - sums[pointers[:-1]]
-    return np.sqrt(np.where(np.diff(pointers) > 0, squared, 1.0)).astype(np.float32)
+def _lengths(values: NDArray[np.float32], documents: NDArray[np.int64]) -> NDArray[np.float32]:
+    """(docs,) Euclidean length of each document's entries.
+
+    Each is summed by itself: a difference of running sums would depend, in its last bits, on the documents
+    before, and equal texts in other chunks would get other scores.
+    """
+    return np.sqrt(np.bincount(documents, weights=values.astype(np.float64) ** 2)).astype(np.float32)

@@ -41,6 +41,11 @@ class ScoringPool:
             initargs=(bundle, labels),
         )
         self._ahead = processes * CHUNKS_AHEAD
+        self._started = [self._executor.submit(os.getpid) for _ in range(processes)]
+
+    def ready(self) -> bool:
+        """Whether a chunk given now is scored at once: each helper has loaded the model, or died of it."""
+        return all(started.done() for started in self._started)
 
     def score(self, chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, ScoredTexts | None]]:
         """Each chunk with its scores, in order; None where the chunk raised.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
-from itertools import chain, islice
+from itertools import chain
 
 import numpy as np
 import structlog
@@ -19,8 +19,8 @@ from postq.learning.tfidf.pool import ScoringPool, cpu_share, score_texts
 logger = structlog.get_logger()
 
 OnFailure = Callable[[DocumentFailure], None]
-POOL_CHUNKS = 8
-"""Fewer chunks than this are scored in this process: starting others would take longer."""
+POOL_CHUNKS = 32
+"""So many chunks, over all shards, are scored in this process before others are started beside it."""
 
 
 class TfidfScorer:
@@ -32,6 +32,7 @@ class TfidfScorer:
         self._path = bundle.path
         self._processes = cpu_share() if processes is None else processes
         self._pool: ScoringPool | None = None
+        self._scored_alone = 0
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -63,19 +64,31 @@ class TfidfScorer:
             self._pool = None
 
     def _scored(self, chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, ScoredTexts | None]]:
-        first = list(islice(chunks, POOL_CHUNKS))
-        if self._processes < 2 or len(first) < POOL_CHUNKS:
-            yield from self._scored_here(chain(first, chunks))
-        else:
-            yield from self._scored_by_pool(chain(first, chunks))
+        yield from self._scored_here(self._until_helped(chunks))
+        yield from self._scored_by_pool(chunks)
+
+    def _until_helped(self, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+        """Chunks until helpers are there; they start meanwhile."""
+        while not self._helped():
+            chunk = next(chunks, None)
+            if chunk is None:
+                return
+            yield chunk
+
+    def _helped(self) -> bool:
+        """Whether helpers are ready; starts them once there has been enough work to be worth it."""
+        if self._pool is None and self._processes > 1 and self._scored_alone >= POOL_CHUNKS:
+            self._pool = ScoringPool(self._path, labels=len(self._labels), processes=self._processes)
+        return self._pool is not None and self._pool.ready()
 
     def _scored_here(self, chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, ScoredTexts | None]]:
         for chunk in chunks:
+            self._scored_alone += 1
             yield chunk, score_texts(self._model, chunk.texts)
 
     def _scored_by_pool(self, chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, ScoredTexts | None]]:
         if self._pool is None:
-            self._pool = ScoringPool(self._path, labels=len(self._labels), processes=self._processes)
+            return
         drawn = _Remembered(chunks)
         try:
             for chunk, scored in self._pool.score(drawn):

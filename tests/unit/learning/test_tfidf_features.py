@@ -150,3 +150,16 @@ def test_bm25_rows_are_those_of_the_formula() -> None:
         counts = np.array([words.count(word) for word in found.vocabulary.features])
         expected = counts * 2.2 / (counts + room) * idf
         assert np.allclose(row, expected / np.linalg.norm(expected), atol=1e-6)
+
+
+def test_a_row_is_the_same_to_the_last_bit_whatever_documents_come_before_it() -> None:
+    # Given a word of enormous weight in one document, beside which the others' weights are nothing
+    found = selected(["colossal", "tort duty", "duty breach breach"], ngram_max=1)
+    idf = np.where(np.array(found.vocabulary.features) == "colossal", 1e9, 0.1).astype(np.float32)
+    tort = number_tokens(["tort duty duty breach"], found.vocabulary.numbers)
+    both = number_tokens(["colossal colossal", "tort duty duty breach"], found.vocabulary.numbers)
+    for kind in ("raw", "log", "bm25"):
+        dampening = Dampening(kind=kind, mean_words=2.0)
+        alone = tfidf_rows(tort, found.vocabulary, idf=idf, dampening=dampening)
+        beside = tfidf_rows(both, found.vocabulary, idf=idf, dampening=dampening)
+        assert beside[[1]].data.tobytes() == alone.data.tobytes()

@@ -22,6 +22,7 @@ from postq.learning.bundle import Bundle, open_bundle
 from postq.learning.hooks import Hooks, StopRequested
 from postq.learning.scoring import load_scorer
 from postq.learning.tfidf import chunks, model
+from postq.learning.tfidf import scorer as scorer_module
 from postq.learning.tfidf.scorer import TfidfScorer
 from postq.learning.training import train_bundle
 from tests.unit.learning.opinions import document, opinions, training_data
@@ -46,9 +47,11 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def pooled(bundle: Bundle, small_chunks: None) -> Iterator[TfidfScorer]:
-    """A scorer with two helper processes."""
+def pooled(bundle: Bundle, small_chunks: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[TfidfScorer]:
+    """A scorer with two helper processes that are ready."""
+    monkeypatch.setattr(scorer_module, "POOL_CHUNKS", 0)
     scorer = TfidfScorer(bundle, processes=2)
+    wait_until(scorer._helped, 60, saying="the helpers to be ready")
     yield scorer
     scorer.close()
 
@@ -82,6 +85,29 @@ def test_helper_processes_give_the_same_scores(bundle: Bundle, pooled: TfidfScor
     assert failures == []
     assert list(together) == list(alone)
     assert all(np.array_equal(together[row], alone[row]) for row in alone)
+
+
+def test_helpers_start_once_there_was_enough_work_and_the_runner_goes_on_meanwhile(
+    bundle: Bundle, small_chunks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a scorer that calls for help after six chunks of five documents, over all calls
+    monkeypatch.setattr(scorer_module, "POOL_CHUNKS", 6)
+    scorer = TfidfScorer(bundle, processes=2)
+    try:
+        # When it scores twenty documents, then again
+        collect(scorer, opinions(20, seed=9))
+        assert scorer._pool is None
+        scores, failures = collect(scorer, opinions(20, seed=9))
+        # Then the helpers were begun in the second call, which did not wait for them
+        assert len(scores) == 20
+        assert failures == []
+        assert scorer._pool is not None
+        # And a scorer with one process never has any
+        alone = TfidfScorer(bundle, processes=1)
+        collect(alone, opinions(83, seed=9))
+        assert alone._pool is None
+    finally:
+        scorer.close()
 
 
 def test_documents_are_drawn_only_as_fast_as_scores_are_taken(pooled: TfidfScorer) -> None:
@@ -147,6 +173,8 @@ def test_helpers_leave_when_their_parent_is_killed(bundle: Bundle, tmp_path: Pat
         "if __name__ == '__main__':\n"
         "    chunks.CHUNK_DOCUMENTS = 5\n"
         "    one = scorer.TfidfScorer(open_bundle(Path(sys.argv[1])), processes=2)\n"
+        "    scorer.POOL_CHUNKS = 0\n"
+        "    while not one._helped(): time.sleep(0.01)\n"
         "    for batch in one.score(opinions(100), on_failure=print): pass\n"
         "    print('scored', flush=True)\n"
         "    time.sleep(600)\n"
