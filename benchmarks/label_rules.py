@@ -38,7 +38,7 @@ RECIPE = TfidfRecipe(regularisation=(16.0,), folds=5)
 def measure(name: str, folder: Path) -> list[dict[str, Any]]:
     """Train once, then judge every kind of rules on the stored out-of-fold scores; one row a kind."""
     if name == SYNTHETIC:
-        _write_synthetic(folder)
+        write_synthetic(folder)
     data = split_corpus(name, folder, RECIPE)
     output = folder / f"bundle-{name}"
     train_bundle(RECIPE, data, output=output, name=name, device=Device(kind="cpu"), hooks=Hooks())
@@ -53,7 +53,7 @@ def measure(name: str, folder: Path) -> list[dict[str, Any]]:
 def _closure(name: str, bundle: Bundle) -> dict[str, Any]:
     """What believing the hierarchy would do: every narrower label brings all broader ones, unasked."""
     part = read_scores(bundle.path)["main", "tuning"]
-    pairs = broader_columns(_facets(), bundle.labels)
+    pairs = broader_columns(synthetic_facets(), bundle.labels)
     plain, closed = np.zeros_like(part.truth), np.zeros_like(part.truth)
     for fit in cross_fits(part.truth, part.scores, method="micro_macro", seed=RECIPE.seed):
         reached = apply_thresholds(part.scores, fit.thresholds)[fit.held_out]
@@ -72,7 +72,7 @@ def _closure(name: str, bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def _facets() -> Facets:
+def synthetic_facets() -> Facets:
     """Of the synthetic corpus' labels; the real ones come without."""
     return Facets.model_validate(
         {
@@ -93,7 +93,7 @@ def _row(
     name: str, bundle: Bundle, choice: RuleChoice, method: ThresholdMethod, folder: Path
 ) -> dict[str, Any]:
     target = folder / f"{name}-{choice}-{method}"
-    facets = _facets() if name == SYNTHETIC else None
+    facets = synthetic_facets() if name == SYNTHETIC else None
     new = rethreshold_bundle(bundle, method=method, name=name, output=target, rules=choice, facets=facets)
     facts = read_metrics(new)["rules"]
     chosen = [each for each in facts["candidates"] if each["chosen"]]
@@ -118,7 +118,8 @@ def _told(change: dict[str, float]) -> str:
     return f"{change['value']:+.4f} ({change['low']:+.4f} to {change['high']:+.4f})"
 
 
-def _write_synthetic(folder: Path) -> None:
+def write_synthetic(folder: Path) -> None:
+    """The snapshot of the synthetic corpus below `folder`."""
     file = folder / "synthetic.jsonl"
     write_synthetic_corpus(file, documents=DOCUMENTS, seed=42, median_words=WORDS)
     write_snapshot(

@@ -123,6 +123,10 @@ def _check_rules(recipe: "Recipe") -> None:
     from postq.contracts.recipes import missing_for_rules
 
     missing = missing_for_rules(recipe.rules, recipe.facets)
+    if recipe.model == "encoder" and recipe.facet_loss and recipe.facets is None:
+        raise BadInput(
+            "facet_loss gives weight to facets, and there are none.", hint="Give them with --facets FILE."
+        )
     if missing:
         raise BadInput(missing, hint="Name a file of labels and their parents with --facets FILE.")
 

@@ -25,6 +25,10 @@ def _is_off(rules: str) -> bool:
     return rules == "off"
 
 
+def _is_zero(weight: float) -> bool:
+    return weight == 0
+
+
 def _is_none(value: object) -> bool:
     return value is None
 
@@ -128,6 +132,9 @@ class EncoderRecipe(Record):
     loss: LossName = "bce"
     pos_weight_power: float = Field(1.0, gt=0)
     pos_weight_cap: float = Field(50.0, ge=1)
+    facet_loss: float = Field(0.0, ge=0, le=10, exclude_if=_is_zero)
+    """Weight of a further loss, on which facets, groups and broader labels a document is of; needs `facets`.
+    The outputs it trains are not kept."""
     prior_bias: bool = True
     """Start the output bias at the logit of each label's share in the training split."""
     debias: bool = False

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from postq.counted import counted
+from postq.learning.facets import facets_sentence
 from postq.reports.looks import looks_at_test
 from postq.reports.stored import StoredBundle
 from postq.reports.subject import Subject
@@ -15,6 +16,7 @@ SHOWN_ITEMS = 20
 def data_facts(subject: Subject, stored: StoredBundle, report: Mapping[str, Any]) -> Pairs:
     """Documents, labels, clusters, documents without label, and how often the test split was looked at."""
     sizes, corpus = stored.split_sizes, subject.corpus
+    facets = stored.metrics.get("facets")
     unlabelled = int(report["documents"]) - int(report["labelled_documents"])
     rows = [
         ("corpus", stored.bundle.manifest.corpus),
@@ -24,6 +26,7 @@ def data_facts(subject: Subject, stored: StoredBundle, report: Mapping[str, Any]
         *((f"documents for {name}", _number(size)) for name, size in sizes.items()),
         ("near-duplicate clusters", f"{stored.clusters:,} over {counted(len(stored.split), 'document')}"),
         ("labels learned", _number(len(stored.bundle.labels))),
+        ("facets of labels", facets_sentence(facets) if facets else ""),
         ("documents judged here", _number(report["documents"])),
         ("of these without a learned label", _number(unlabelled)),
         ("label mentions the model does not know", _number(report.get("unlearned_mentions"))),

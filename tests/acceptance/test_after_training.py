@@ -72,7 +72,7 @@ def test_new_thresholds_are_refused_for_what_they_do_not_fit(trained: Trained) -
 def test_rules_between_labels_are_judged_anew_and_shown(trained: Trained) -> None:
     user = trained.user
     made = user.asks("rethreshold", "first", "--rules", "implications", "--name", "first-rules")
-    assert made["rules"].startswith("implications: no rule is borne out by the ")
+    assert made["rules"].startswith("implications: no rule is borne out by ")
     assert made["same_labels"], "no label of this corpus is on thirty documents, so that there is no rule"
     shown = user.runs("bundles", "show", "first-rules").out
     assert "implications: no rule is borne out" in " ".join(shown.split())
@@ -94,12 +94,18 @@ def test_facets_tell_which_labels_are_broader(trained: Trained, tmp_path: Path) 
     words = ("rethreshold", "first", "--rules", "most_specific")
     made = user.asks(*words, "--facets", file, "--name", "first-specific")
     assert "none of 1 rule kept, since they gain too little" in made["rules"]
+    report = " ".join(user.runs("report", "first-specific").out.split())
+    assert (
+        "Of the learned labels 2 have facets and 1 have none; not learned, but in the file: 'strange'"
+        in report
+    )
     again = user.asks("rethreshold", "first-specific", "--method", "global", "--name", "specific-global")
     assert "of 1 rule kept" in again["rules"], "the facets are kept in the bundle"
     for tried, code, says in (
         (words, 3, "broader than which"),
         ((*words, "--facets", tmp_path / "none.yaml"), 3, "cannot be read"),
         (("submit-train", "news", "--preset", "tfidf", "--set", "rules=both"), 3, "broader than which"),
+        (("submit-train", "news", "--set", "facet_loss=0.3"), 3, "gives weight to facets"),
     ):
         answer = user.tries(*tried)
         assert (answer.code, len(answer.messages)) == (code, 2)

@@ -58,7 +58,7 @@ def build_bench(
     """Move the backbone to its device and put everything beside it that a step needs."""
     recipe = prepared.recipe
     if recipe.prior_bias:
-        start_at_prior(backbone.model, prepared.share)
+        start_at_prior(backbone.model, prepared.output_share)
     backbone.model.to(device)
     optimizer = build_optimizer(backbone.model, recipe)
     return Workbench(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from postq.contracts.document import Document
+from postq.learning.encoder.facet_targets import FacetTargets
 from postq.learning.encoder.tokens import TextTokeniser, TokenisedText
 from postq.learning.encoder.workbench import Examples
 from postq.learning.hooks import Hooks, StopRequested
@@ -28,13 +29,18 @@ def tokenise(
 
 
 def build_examples(
-    documents: Sequence[Document], texts: Sequence[TokenisedText], *, labels: tuple[str, ...]
+    documents: Sequence[Document],
+    texts: Sequence[TokenisedText],
+    *,
+    labels: tuple[str, ...],
+    facets: FacetTargets,
 ) -> Examples:
-    """Documents with their tokens and their (docs, labels) targets."""
+    """Documents with their tokens and their (docs, labels) and (docs, facet targets) targets."""
     return Examples(
         names=[document.document_id for document in documents],
         texts=texts,
         targets=torch.from_numpy(indicator_matrix(documents, labels)).float(),
+        facets=torch.from_numpy(facets.of(documents)).float(),
     )
 
 
@@ -48,5 +54,6 @@ def readable_only(examples: Examples) -> tuple[Examples, list[str]]:
         names=[examples.names[i] for i in keep],
         texts=[examples.texts[i] for i in keep],
         targets=examples.targets[keep],
+        facets=examples.facets[keep],
     )
     return kept, lost

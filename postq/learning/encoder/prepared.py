@@ -13,6 +13,7 @@ from postq.errors import NotTrainable
 from postq.learning.data import TrainingData
 from postq.learning.encoder.backbones import Backbone, load_backbone
 from postq.learning.encoder.examples import build_examples, readable_only, tokenise
+from postq.learning.encoder.facet_targets import FacetTargets
 from postq.learning.encoder.losses import positive_weight
 from postq.learning.encoder.optimizer import SchedulePlan, plan_schedule
 from postq.learning.encoder.randomness import seed_everything
@@ -29,6 +30,8 @@ class Prepared:
 
     recipe: EncoderRecipe
     labels: tuple[str, ...]
+    facets: tuple[str, ...]
+    """Names of the facet targets: outputs after the labels'."""
     identity: str
     """Tells this training's checkpoints from others'."""
     train: Examples
@@ -44,43 +47,55 @@ class Prepared:
         share: NDArray[np.float64] = self.train.targets.double().mean(dim=0).numpy()
         return share
 
+    @property
+    def output_share(self) -> NDArray[np.float64]:
+        """(labels + facet targets,) the same for every output of the head that trains."""
+        return np.concatenate([self.share, self.train.facets.double().mean(dim=0).numpy()])
+
     def packed(self) -> "PackedPreparation":
         """The same for another process. Tensors would travel through shared memory, arrays do not."""
         nothing: Any = None
         return PackedPreparation(
             rest=replace(
                 self,
-                train=replace(self.train, targets=nothing),
-                validation=replace(self.validation, targets=nothing),
+                train=replace(self.train, targets=nothing, facets=nothing),
+                validation=replace(self.validation, targets=nothing, facets=nothing),
             ),
-            train=self.train.targets.numpy(),
-            validation=self.validation.targets.numpy(),
+            train=(self.train.targets.numpy(), self.train.facets.numpy()),
+            validation=(self.validation.targets.numpy(), self.validation.facets.numpy()),
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class PackedPreparation:
-    """A Prepared on its way to another process: targets as (docs, labels) arrays."""
+    """A Prepared on its way to another process: targets of labels and of facets as arrays."""
 
     rest: Prepared
-    train: NDArray[np.float32]
-    validation: NDArray[np.float32]
+    train: tuple[NDArray[np.float32], NDArray[np.float32]]
+    validation: tuple[NDArray[np.float32], NDArray[np.float32]]
 
     def unpacked(self) -> Prepared:
         """The Prepared it was made of."""
         return replace(
             self.rest,
-            train=replace(self.rest.train, targets=torch.from_numpy(self.train)),
-            validation=replace(self.rest.validation, targets=torch.from_numpy(self.validation)),
+            train=_with_targets(self.rest.train, *self.train),
+            validation=_with_targets(self.rest.validation, *self.validation),
         )
 
 
-def fresh_backbone(recipe: EncoderRecipe, labels: tuple[str, ...]) -> Backbone:
-    """The recipe's backbone with a head drawn from its seed; every process draws the same."""
+def _with_targets(examples: Examples, targets: NDArray[np.float32], facets: NDArray[np.float32]) -> Examples:
+    return replace(examples, targets=torch.from_numpy(targets), facets=torch.from_numpy(facets))
+
+
+def fresh_backbone(recipe: EncoderRecipe, labels: tuple[str, ...], facets: tuple[str, ...] = ()) -> Backbone:
+    """The recipe's backbone with a head drawn from its seed; every process draws the same.
+
+    Facet targets get outputs after the labels': whatever head there is, both learn from the same states.
+    """
     seed_everything(recipe.seed)
     return load_backbone(
         recipe.backbone,
-        labels=labels,
+        labels=(*labels, *facets),
         max_tokens=recipe.max_tokens,
         chunked=recipe.long_text.startswith("chunk"),
         extend=recipe.extend_positions,
@@ -89,12 +104,20 @@ def fresh_backbone(recipe: EncoderRecipe, labels: tuple[str, ...]) -> Backbone:
     )
 
 
-def prepare(recipe: EncoderRecipe, data: TrainingData, tokeniser: TextTokeniser, *, hooks: Hooks) -> Prepared:
+def prepare(
+    recipe: EncoderRecipe,
+    data: TrainingData,
+    tokeniser: TextTokeniser,
+    *,
+    hooks: Hooks,
+    facets: FacetTargets = FacetTargets(),  # noqa: B008 (frozen)
+) -> Prepared:
     """Tokenise both splits and lay out the schedule. Raises NotTrainable, StopRequested."""
 
     def examples(documents: Any) -> Examples:
         listed: list[Document] = list(documents)
-        return build_examples(listed, tokenise(listed, tokeniser, hooks=hooks), labels=data.labels)
+        texts = tokenise(listed, tokeniser, hooks=hooks)
+        return build_examples(listed, texts, labels=data.labels, facets=facets)
 
     train, lost = readable_only(examples(data.train))
     validation, lost_validation = readable_only(examples(data.validation))
@@ -106,6 +129,7 @@ def prepare(recipe: EncoderRecipe, data: TrainingData, tokeniser: TextTokeniser,
     return Prepared(
         recipe=recipe,
         labels=data.labels,
+        facets=facets.names,
         identity=training_identity(recipe, data),
         train=train,
         validation=validation,

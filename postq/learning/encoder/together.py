@@ -55,7 +55,7 @@ def work_as_rank(
 ) -> None:
     """One rank's part; the first leaves the course in `folder`."""
     prepared = packed.unpacked()
-    backbone = fresh_backbone(prepared.recipe, prepared.labels)
+    backbone = fresh_backbone(prepared.recipe, prepared.labels, prepared.facets)
     own = torch_device(device.one(ranks.rank))
     bench = build_bench(prepared, backbone, device=own, hooks=hooks, ranks=ranks)
     course = run_course(prepared, bench, orders)

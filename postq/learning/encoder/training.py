@@ -11,6 +11,9 @@ from postq.learning.data import TrainingData
 from postq.learning.encoder.backbones import Backbone
 from postq.learning.encoder.compute import library_versions, precision_name, torch_device
 from postq.learning.encoder.course import CHECKPOINT_MINUTES, Course, Orders, build_bench, run_course
+from postq.learning.encoder.facet_targets import choose_facet_targets
+from postq.learning.encoder.forward import runnable_form
+from postq.learning.encoder.head import keep_outputs
 from postq.learning.encoder.inference import TokenBudget
 from postq.learning.encoder.losses import constant_loss
 from postq.learning.encoder.prepared import Prepared, fresh_backbone, prepare, require_documents
@@ -51,14 +54,15 @@ def train_encoder(
     """
     require_documents(data)
     target = torch_device(device.one())
-    backbone = fresh_backbone(recipe, data.labels)
+    facets = choose_facet_targets(recipe, data)
+    backbone = fresh_backbone(recipe, data.labels, facets.names)
     tokeniser = TextTokeniser(
         backbone.tokenizer,
         max_tokens=recipe.max_tokens,
         piece_tokens=backbone.piece_tokens,
         long_text=recipe.long_text,
     )
-    prepared = prepare(recipe, data, tokeniser, hooks=hooks)
+    prepared = prepare(recipe, data, tokeniser, hooks=hooks, facets=facets)
     orders = Orders(
         tokens=max(1, (tokens_per_batch or best_token_budget(target.type)) // batch_divisor),
         checkpoints=checkpoints,
@@ -107,6 +111,7 @@ def _finish(
         unreadable=prepared.unreadable,
     )
     tell(detections, bench.hooks)
+    keep_outputs(bench.model, labels=data.labels, outputs=len(data.labels) + len(prepared.facets))
     timing = {
         "seconds": state.seconds,
         "epoch_seconds": [entry["seconds"] for entry in state.history],
@@ -115,7 +120,7 @@ def _finish(
     bench.optimizer.zero_grad(set_to_none=True)
     return TrainedEncoder(
         backbone,
-        runs=bench.runs.eval(),
+        runs=runnable_form(bench.model).eval(),
         labels=data.labels,
         settings=settings,
         tokeniser=tokeniser,
@@ -148,6 +153,7 @@ def _facts(
         "final_rate": course.rate,
         "best_epoch": state.best_epoch,
         "best_value": state.best_value,
+        **({"facet_targets": list(prepared.facets)} if prepared.facets else {}),
         "stopped_early": state.ran_out_of_patience(bench.recipe.patience)
         and state.epoch < bench.recipe.epochs,
         "prior_loss": prior_loss,

@@ -68,7 +68,7 @@ def _logits(
     stopped = False
     try:
         for indices, values in batches:
-            logits[mine[indices]] = values
+            logits[mine[indices]] = values[:, : logits.shape[1]]  # facet targets come after
             done += len(indices)
     except StopRequested:  # the others must hear of it, or they would wait for this part
         stopped = True

@@ -148,13 +148,21 @@ def _next_batch(bench: Workbench, state: TrainingState, kept: Indices) -> Indice
 
 
 def _backward(bench: Workbench, batch: Indices, *, window_documents: int) -> Tensor:
-    """Add the batch's share of the window's mean gradient; (2, docs): optimised and plain losses."""
+    """Add the batch's share of the window's mean gradient; (2, docs): optimised and plain losses.
+
+    The optimised loss holds the weighted one of the facet targets; the plain one is the labels' alone.
+    """
     texts = [bench.examples.texts[i] for i in batch]
     pieces = Batch(pieces=tuple(piece for text in texts for piece in text.pieces))
     logits = forward_logits(bench.runs, pieces)
     logits = pool_pieces(logits, [len(text.pieces) for text in texts], pooling=bench.pooling)
-    targets = bench.examples.targets[torch.from_numpy(batch)].to(bench.device)
+    rows = torch.from_numpy(batch)
+    targets = bench.examples.targets[rows].to(bench.device)
+    logits, beside = logits[:, : targets.shape[1]], logits[:, targets.shape[1] :]
     losses = bench.loss(logits, targets).mean(dim=1)
+    if bench.recipe.facet_loss:
+        facets = bench.examples.facets[rows].to(bench.device)
+        losses = losses + bench.recipe.facet_loss * plain_bce(beside, facets).mean(dim=1)
     (losses.sum() / window_documents).backward()  # type: ignore[no-untyped-call]
     with torch.no_grad():
         plain = plain_bce(logits, targets).mean(dim=1)

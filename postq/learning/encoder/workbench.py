@@ -29,6 +29,8 @@ class Examples:
     texts: Sequence[TokenisedText]
     targets: Tensor
     """(docs, labels) float32, 0 or 1, on the CPU."""
+    facets: Tensor
+    """(docs, facet targets) the same; without columns where no facet is learned."""
 
     @property
     def lengths(self) -> NDArray[np.int64]:

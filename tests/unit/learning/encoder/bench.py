@@ -53,10 +53,15 @@ def build_bench(
     micro_tokens: int = 10_000,
     **recipe: Any,
 ) -> tuple[Workbench, TrainingState]:
-    """A bench over `texts` whose labels follow from their first token, and a state at the start."""
+    """A bench over `texts` whose labels follow from their first token, and a state at the start.
+
+    With a `facet_loss` there is one facet target, which follows from it too.
+    """
     torch.manual_seed(0)
-    model = model or BagOfTokens()
     settings = EncoderRecipe.model_validate({"batch_documents": 4, "accumulation": 1, **recipe})
+    facets = torch.tensor([[float(text.pieces[0][0] % 3 == 0)] for text in texts])
+    facets = facets[:, : int(settings.facet_loss > 0)]
+    model = model or BagOfTokens(labels=2 + facets.shape[1])
     targets = torch.tensor([[float(text.pieces[0][0] % 2), 1.0] for text in texts])
     optimizer = build_optimizer(model, settings)
     bench = Workbench(
@@ -65,7 +70,9 @@ def build_bench(
         optimizer=optimizer,
         scheduler=build_scheduler(optimizer, plan_schedule(len(texts), settings)),
         loss=build_loss(settings, np.array([0.5, 0.9]), device=torch.device("cpu")),
-        examples=Examples(names=[f"doc-{i}" for i in range(len(texts))], texts=texts, targets=targets),
+        examples=Examples(
+            names=[f"doc-{i}" for i in range(len(texts))], texts=texts, targets=targets, facets=facets
+        ),
         recipe=settings,
         device=torch.device("cpu"),
         pooling="max",

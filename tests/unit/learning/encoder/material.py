@@ -10,12 +10,25 @@ from transformers import PreTrainedTokenizerFast
 
 from postq.contracts.device import Device
 from postq.contracts.document import Document
+from postq.contracts.facets import Facets
 from postq.learning.data import SplitEntry, TrainingData
 
 FILLER = ("court", "appeal", "motion", "denied", "party", "held", "law", "judge", "order", "of", "the")
 LABELS = ("On Appeal", "Motion to Dismiss", "Sentencing")
 TOPICS = {label: [f"{label.split()[-1].lower()}{letter}" for letter in "abcde"] for label in LABELS}
 CPU = Device(kind="cpu")
+FACETS = Facets.model_validate(
+    {
+        "labels": [
+            {"label": "On Appeal", "facets": ["stage"], "group": "review"},
+            {"label": "Motion to Dismiss", "facets": ["motion"]},
+            {"label": "Sentencing", "facets": ["motion", "proceeding"], "group": "review"},
+            {"label": "Unheard of", "facets": ["rumour"], "parents": ["Motion to Dismiss"]},
+        ]
+    }
+)
+FACET_TARGETS = ("facet: motion", "group: review")
+"""Of FACETS, those that tell more than a single label does."""
 
 
 def opinion(row: int, *, words: int, labels: Sequence[str], seed: int = 0) -> Document:

@@ -13,9 +13,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from postq.contracts.facets import Facets
 from postq.contracts.recipes import EncoderRecipe
 from postq.errors import DeviceMemoryExhausted, LossNotFinite
 from postq.learning.encoder.course import Course, Orders, build_bench, run_course
+from postq.learning.encoder.facet_targets import choose_facet_targets
 from postq.learning.encoder.prepared import Prepared, fresh_backbone, prepare
 from postq.learning.encoder.ranks import ALONE, Ranks
 from postq.learning.encoder.state import TrainingState
@@ -25,7 +27,7 @@ from postq.learning.encoder.workbench import Workbench
 from postq.learning.hooks import Hooks, StopRequested
 from tests.unit.learning.encoder.bench import BagOfTokens, text_of
 from tests.unit.learning.encoder.bench import build_bench as small_bench
-from tests.unit.learning.encoder.material import LABELS, opinions, training_data
+from tests.unit.learning.encoder.material import FACET_TARGETS, FACETS, LABELS, opinions, training_data
 from tests.unit.learning.encoder.recorder import Recorder
 from tests.unit.learning.encoder.threads import as_ranks
 
@@ -206,7 +208,7 @@ def prepared(tiny_backbone: Path) -> Prepared:
 
 def course(prepared: Prepared, ranks: Ranks, hooks: Hooks | None = None, **orders: Any) -> Course:
     with ONE_GENERATOR:
-        backbone = fresh_backbone(prepared.recipe, LABELS)
+        backbone = fresh_backbone(prepared.recipe, LABELS, prepared.facets)
     for module in backbone.model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
@@ -216,9 +218,25 @@ def course(prepared: Prepared, ranks: Ranks, hooks: Hooks | None = None, **order
     return run_course(prepared, bench, Orders(tokens=250, **orders))
 
 
+def with_facets(recipe: EncoderRecipe) -> Prepared:
+    """What is prepared for a training that learns facets too, as another process receives it."""
+    data = training_data(opinions(19), opinions(7, start=100))
+    facets = choose_facet_targets(recipe, data)
+    tokenizer = fresh_backbone(recipe, LABELS).tokenizer
+    tokeniser = TextTokeniser(tokenizer, max_tokens=128, piece_tokens=128)
+    return prepare(recipe, data, tokeniser, hooks=Hooks(), facets=facets).packed().unpacked()
+
+
+@pytest.mark.parametrize("facets", [None, FACETS], ids=["labels", "facets"])
 @pytest.mark.parametrize("head", ["pooled", "label_attention"])
-def test_a_training_of_several_ranks_is_that_of_one_but_for_rounding(head: str, prepared: Prepared) -> None:
-    prepared = replace(prepared, recipe=prepared.recipe.model_copy(update={"head": head}))
+def test_a_training_of_several_ranks_is_that_of_one_but_for_rounding(
+    head: str, facets: Facets | None, prepared: Prepared
+) -> None:
+    recipe = prepared.recipe.model_copy(update={"head": head})
+    prepared = replace(prepared, recipe=recipe)
+    if facets is not None:
+        prepared = with_facets(recipe.model_copy(update={"facets": facets, "facet_loss": 0.5}))
+        assert prepared.facets == FACET_TARGETS
     whole = course(prepared, ALONE)
     for one in as_ranks(3, lambda ranks: course(prepared, ranks)):
         for entry, expected in zip(one.state.history, whole.state.history, strict=True):

@@ -21,14 +21,16 @@ from postq.learning.encoder.training import train_encoder
 from postq.learning.encoder.workbench import copy_weights
 from postq.learning.hooks import StopRequested
 from tests.unit.learning.encoder import train_once
-from tests.unit.learning.encoder.material import CPU, opinions, training_data
+from tests.unit.learning.encoder.material import CPU, FACETS, opinions, training_data
 from tests.unit.learning.encoder.recorder import Recorder
 
 DATA = training_data(opinions(21), opinions(10, start=100))
 
 
-def train(backbone: Path, told: Recorder, **options: object) -> TrainedEncoder:
+def train(backbone: Path, told: Recorder, *, facets: bool = False, **options: object) -> TrainedEncoder:
     recipe = train_once.recipe_for(str(backbone))
+    if facets:
+        recipe = recipe.model_copy(update={"facets": FACETS, "facet_loss": 0.5})
     options = {"tokens_per_batch": train_once.MICRO_TOKENS, **options}
     return train_encoder(recipe, DATA, device=CPU, hooks=told.hooks, **options)  # type: ignore[arg-type]
 
@@ -61,6 +63,26 @@ def test_stopped_anywhere_and_resumed_it_ends_as_if_undisturbed(
     assert_same(copy_weights(ended.model), copy_weights(undisturbed.model))
     assert ended.history == undisturbed.history
     assert ended.facts == undisturbed.facts
+
+
+def test_a_training_that_learns_facets_too_ends_as_if_undisturbed(
+    undisturbed: TrainedEncoder, tiny_backbone: Path, tmp_path: Path
+) -> None:
+    whole = train(tiny_backbone, Recorder(), facets=True)
+    stopped = Recorder(stop_after=9)
+    with pytest.raises(StopRequested):
+        train(tiny_backbone, stopped, facets=True, checkpoints=tmp_path / "token-1")
+    checkpoint = stopped.checkpoints[-1][0]
+    ended = train(
+        tiny_backbone, Recorder(), facets=True, checkpoints=tmp_path / "token-2", resume_from=checkpoint
+    )
+    assert_same(copy_weights(ended.model), copy_weights(whole.model))
+    assert ended.history == whole.history
+    assert {name: weight.shape for name, weight in copy_weights(whole.model).items()} == {
+        name: weight.shape for name, weight in copy_weights(undisturbed.model).items()
+    }
+    with pytest.raises(DigestMismatch, match="another recipe"):
+        train(tiny_backbone, Recorder(), resume_from=checkpoint)
 
 
 def test_between_two_micro_batches_of_a_step_the_gradients_are_saved_too(

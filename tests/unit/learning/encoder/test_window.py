@@ -27,12 +27,20 @@ def step(bench: Workbench, state: TrainingState, window: Any = EVERYTHING) -> No
     train_window(bench, state, window, pause=never_paused)
 
 
+@pytest.mark.parametrize("facet_loss", [0.0, 0.7], ids=["labels", "facets"])
 @pytest.mark.parametrize("loss", ["bce", "bce_pos_weight", "asl", "focal"])
-def test_accumulation_of_one_and_four_take_the_same_step_and_show_the_same_loss(loss: str) -> None:
+def test_accumulation_of_one_and_four_take_the_same_step_and_show_the_same_loss(
+    loss: str, facet_loss: float
+) -> None:
     taken = []
     for batch, accumulation, tokens in ((16, 1, 10_000), (4, 4, 80), (16, 1, 50), (2, 8, 1)):
         bench, state = build_bench(
-            TEXTS, batch_documents=batch, accumulation=accumulation, micro_tokens=tokens, loss=loss
+            TEXTS,
+            batch_documents=batch,
+            accumulation=accumulation,
+            micro_tokens=tokens,
+            loss=loss,
+            facet_loss=facet_loss,
         )
         gradients: list[dict[str, Tensor]] = []
         bench.optimizer.register_step_pre_hook(
