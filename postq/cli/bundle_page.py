@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from postq.cli.bundle_listing import ListedBundle
-from postq.cli.figures import figures_of, figures_table
+from postq.cli.figures import FiguresTable, figures_of
 from postq.cli.tables import facts
 from postq.cli.terminal import clean
 from postq.cli.wording import clock, short_path, size
@@ -62,7 +62,7 @@ def _parent(metrics: Mapping[str, Any]) -> str:
 
 def _figures(metrics: Mapping[str, Any]) -> list[RenderableType]:
     found = figures_of(metrics)
-    return [Text(""), figures_table(found)] if found else []
+    return [Text(""), FiguresTable(found)] if found else []
 
 
 def _rules(metrics: Mapping[str, Any]) -> list[RenderableType]:

@@ -7,7 +7,7 @@ import typer
 from postq.cli import options
 from postq.cli.command import ON_DATABASE, command
 from postq.cli.invocation import invocation_of
-from postq.cli.report import Output, load
+from postq.cli.report import Output, load, require_page
 from postq.cli.terminal import say, show, show_json
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def compare(
     references: Annotated[
         list[str],
         typer.Argument(
-            metavar="JOB_OR_BUNDLE...",
+            metavar="JOB_OR_BUNDLE",
             help="Two or more: training jobs by number, or bundles: bundle:N, NAME or @ALIAS. "
             "Differences are to the first.",
             show_default=False,
@@ -40,10 +40,7 @@ def compare(
     """
     if len(references) < 2:
         raise typer.BadParameter("name two bundles or more.")
-    if output is not None:
-        from postq.reports.extra import require_drawing
-
-        require_drawing()
+    require_page(output)
     comparison = _compared(ctx, references)
     if output is not None:
         from postq.reports.comparison_page import comparison_page

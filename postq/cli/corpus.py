@@ -92,7 +92,7 @@ SET_ASIDE: "Listing[SetAside]" = Listing(
 
 Files = Annotated[
     list[str] | None,
-    typer.Argument(metavar="FILE...", help="Files, folders or fsspec URLs; .gz and .zst are unpacked."),
+    typer.Argument(metavar="FILE", help="Files, folders or fsspec URLs; .gz and .zst are unpacked."),
 ]
 SplitFiles = Annotated[
     list[str] | None,

@@ -34,7 +34,7 @@ def ensemble(
     bundles: Annotated[
         list[str],
         typer.Argument(
-            metavar="BUNDLE...",
+            metavar="BUNDLE",
             help="Two or more, of the same labels and split; each its number, NAME, @ALIAS or job:N.",
             show_default=False,
         ),

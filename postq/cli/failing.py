@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from postq.cli.invocation import Invocation
+from postq.cli.unfit import in_few_words
 from postq.errors import PostqError
 
 BUG_EXIT_CODE = 70
@@ -34,7 +35,10 @@ def told_clearly(ctx: Any) -> Iterator[None]:
     """Let Typer's own errors and exits pass, tell postq's in two lines, and own up to all others."""
     try:
         yield
-    except (typer.TyperException, typer.Exit, typer.Abort, KeyboardInterrupt, BrokenPipeError):
+    except typer.TyperException as exc:
+        exc.message = in_few_words(exc.message)
+        raise
+    except (typer.Exit, typer.Abort, KeyboardInterrupt, BrokenPipeError):
         raise
     except PostqError as exc:
         _tell(exc.message, exc.hint)

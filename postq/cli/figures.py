@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -14,6 +14,9 @@ from postq.cli.terminal import clean
 CUTS = {"half": "at 0.5", "global": "global", "default": "per label"}
 """The ways to cut scores into labels, in the order of the columns."""
 CROSS_FITTED = "cross-fitted"
+NAME_COLUMNS = 14
+"""Kept for a model's name, which is folded when longer."""
+MOST_COLUMNS = 1000
 SPLITS = ("test", "all", "validation", CROSS_FITTED)
 
 
@@ -44,14 +47,29 @@ def figures_of(facts: Mapping[str, Any], *, model: str = "bundle") -> list[Figur
     return []
 
 
-def figures_table(found: Sequence[Figures]) -> RenderableType:
-    """`micro/macro` F1 in each cell, at 0.5, at one threshold for all labels, and at one per label."""
+@dataclass(frozen=True)
+class FiguresTable:
+    """`micro/macro` F1 at 0.5, at one threshold for all labels, and at one per label: a column each.
+
+    On a terminal too narrow for that, a line each, so that no figure is cut.
+    """
+
+    found: Sequence[Figures]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """What Rich calls to draw it."""
+        wide = _wide(self.found)
+        fits = console.measure(wide, options=options.update(width=MOST_COLUMNS)).minimum <= options.max_width
+        yield wide if fits else _tall(self.found)
+
+
+def _wide(found: Sequence[Figures]) -> RenderableType:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("F1 micro/macro", overflow="fold")
+    table.add_column("F1 micro/macro", overflow="fold", min_width=NAME_COLUMNS)
     table.add_column("on", no_wrap=True)
     for cut in CUTS:
         table.add_column(CUTS[cut], justify="right", no_wrap=True)
-    table.add_column("mAP", justify="right")
+    table.add_column("mAP", justify="right", no_wrap=True)
     for before, figures in zip([None, *found], found, strict=False):
         again = before is not None and before.model == figures.model
         cells = [_pair(figures.f1.get(cut), best=cut == "default") for cut in CUTS]
@@ -61,6 +79,21 @@ def figures_table(found: Sequence[Figures]) -> RenderableType:
             *cells,
             Text(_number(figures.mean_average_precision)),
         )
+    return Padding(table, (0, 0, 0, 2))
+
+
+def _tall(found: Sequence[Figures]) -> RenderableType:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("F1 micro/macro", overflow="fold")
+    for heading in ("on", "", ""):
+        table.add_column(heading, no_wrap=True)
+    for before, figures in zip([None, *found], found, strict=False):
+        again = before is not None and before.model == figures.model
+        named = [Text("" if again else clean(figures.model)), Text(figures.on, style="dim")]
+        lines = [(CUTS[cut], _pair(pair, best=cut == "default")) for cut, pair in figures.f1.items()]
+        for name, value in [*lines, ("mAP", Text(_number(figures.mean_average_precision)))]:
+            table.add_row(*named, Text(name, style="dim"), value)
+            named = [Text(""), Text("")]
     return Padding(table, (0, 0, 0, 2))
 
 

@@ -136,14 +136,6 @@ LISTING: "Listing[JobView]" = Listing(
             style=state_style,
         ),
         Column(
-            key="name",
-            meaning="short title",
-            value=lambda v: v.name,
-            heading="What",
-            cell=_name,
-            flexible=True,
-        ),
-        Column(
             key="waiting",
             meaning="true while it is running by its state, but no worker is on it: `reason` says for what",
             value=lambda v: v.waiting,
@@ -164,6 +156,14 @@ LISTING: "Listing[JobView]" = Listing(
             heading="Took",
             cell=_took,
             right=True,
+        ),
+        Column(
+            key="name",
+            meaning="short title",
+            value=lambda v: v.name,
+            heading="What",
+            cell=_name,
+            flexible=True,
         ),
         Column(
             key="documents",

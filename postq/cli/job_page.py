@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from postq.cli.figures import figures_of, figures_table
+from postq.cli.figures import FiguresTable, figures_of
 from postq.cli.job_listing import PLAIN_ENDING, at_work, bar, figures_words, state_style, state_word, took
 from postq.cli.tables import facts, grid
 from postq.cli.terminal import clean
@@ -24,12 +24,13 @@ def job_page(view: JobView) -> RenderableType:
     parts: list[RenderableType] = [heading(view), facts(_facts(view))]
     figures = figures_of(view.result or {}, model=str(view.spec.get("bundle", "bundle")))
     if figures:
-        parts += [Text(""), figures_table(figures)]
+        parts += [Text(""), FiguresTable(figures)]
     if view.error:
         parts += [Text(""), trouble(view)]
     failed = [attempt for attempt in view.attempts if attempt.failure][:SHOWN_ATTEMPTS]
     if failed:
-        parts += [Text(""), Text("Attempts that failed", style="bold"), grid(map(_attempt, failed))]
+        lines = [_attempt(each, told=view.error) for each in failed]
+        parts += [Text(""), Text("Attempts that failed", style="bold"), grid(lines)]
     return Group(*parts)
 
 
@@ -68,7 +69,7 @@ def trouble(view: JobView) -> Text:
 def _facts(view: JobView) -> list[tuple[str, RenderableType | None]]:
     seconds = took(view)
     return [
-        ("why", None if view.reason == PLAIN_ENDING else view.reason),
+        ("why", None if view.reason in (PLAIN_ENDING, view.error) else view.reason),
         ("progress", (progress_line(view) or None) if view.state.value == "running" else None),
         ("documents", _documents(view)),
         ("test split", _looks(view)),
@@ -148,11 +149,12 @@ def _needs(view: JobView) -> str | None:
     return f"{view.device_kind} device" + (f" with {size(view.memory_bytes)}" if view.memory_bytes else "")
 
 
-def _attempt(attempt: AttemptView) -> tuple[Text, Text, Text]:
+def _attempt(attempt: AttemptView, *, told: str | None) -> tuple[Text, Text, Text]:
+    """Which, how and why, unless the error above says so in the same words."""
     return (
         Text(f"shard {attempt.shard_id}", style="dim"),
         Text(f"{attempt.outcome} ({attempt.failure})", style="red"),
-        Text(clean(attempt.message or "")),
+        Text(clean(attempt.message or "") if attempt.message != told else ""),
     )
 
 

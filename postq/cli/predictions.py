@@ -132,12 +132,12 @@ class Wanted:
     label: str | None
 
     def resolved(self, session: "Session") -> "PredictionFilter":
-        """Raises NotFound for an unknown job or corpus, BadInput for a label no bundle has."""
+        """Raises NotFound for an unknown job or corpus, BadInput for a training or a label no bundle has."""
         from postq.predictions.query import PredictionFilter
         from postq.registry.corpora import resolve_corpus
 
         if self.job is not None:
-            _require_job(session, self.job)
+            _require_predictor(session, self.job)
         return PredictionFilter(
             job_id=self.job,
             corpus_id=resolve_corpus(session, self.corpus).id if self.corpus else None,
@@ -236,17 +236,23 @@ def _show_quarantined(invocation: Invocation, job: int | None, *, limit: int, js
     if job is None:
         raise BadInput("--quarantined needs a job.", hint="Add --job JOB; `postq status` lists jobs.")
     with invocation.database.reading() as session:
-        _require_job(session, job)
+        _require_predictor(session, job)
         rows = list(quarantined(session, job, limit=limit))
     QUARANTINED.show(rows, json=json)
 
 
-def _require_job(session: "Session", job: int) -> None:
+def _require_predictor(session: "Session", job: int) -> None:
+    from postq.contracts.specs import JobKind
     from postq.errors import NotFound
     from postq.models import Job as JobRow
 
-    if session.get(JobRow, job) is None:
+    found = session.get(JobRow, job)
+    if found is None:
         raise NotFound(f"There is no job {job}.", hint="See all jobs with: postq status.")
+    if found.kind is JobKind.TRAIN:
+        raise BadInput(
+            f"Job {job} is a training and predicts nothing.", hint="Name a classification or an evaluation."
+        )
 
 
 def _form_of(file: str) -> Form:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from postq.cli.unfit import in_few_words
 from postq.errors import BadInput
 
 if TYPE_CHECKING:
@@ -85,6 +86,6 @@ def _unfit(exc: "ValidationError") -> BadInput:
     first = exc.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
     return BadInput(
-        f"The value {first['input']!r} does not fit '{name}': {first['msg'].lower()}.",
+        f"The value {first['input']!r} does not fit '{name}': {in_few_words(first['msg'])}.",
         hint=f"Give another value, such as the preset's own, with --set {name}=VALUE.",
     )

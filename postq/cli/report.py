@@ -9,6 +9,7 @@ from postq.cli import options
 from postq.cli.command import ON_DATABASE, command
 from postq.cli.invocation import Invocation, invocation_of
 from postq.cli.terminal import say, show, show_json
+from postq.errors import BadInput
 
 if TYPE_CHECKING:
     from postq.reports.stored import StoredBundle
@@ -24,6 +25,17 @@ Output = Annotated[
         show_default=False,
     ),
 ]
+
+
+def require_page(output: Path | None) -> None:
+    """Refuse a file that no browser would take for a page. Raises BadInput and ExtraMissing."""
+    if output is None:
+        return
+    if output.suffix.lower() not in (".html", ".htm"):
+        raise BadInput(f"'{output}' is no name for an HTML page.", hint="Name it FILE.html.")
+    from postq.reports.extra import require_drawing
+
+    require_drawing()
 
 
 @command(
@@ -62,13 +74,10 @@ def report(
     The number of an evaluation reports on what was evaluated; anything else reports on the bundle's own test
     split. Nothing is scored again, so no device is needed.
     """
-    subject, stored = load(invocation_of(ctx), reference)
     from postq.reports.building import build_report
 
-    if output is not None:
-        from postq.reports.extra import require_drawing
-
-        require_drawing()
+    require_page(output)
+    subject, stored = load(invocation_of(ctx), reference)
     found = build_report(subject, stored, labels=tuple(label or ()))
     if output is not None:
         from postq.reports.page import report_page

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from postq.cli.figures import CROSS_FITTED, Figures, figures_table
+from postq.cli.figures import CROSS_FITTED, Figures, FiguresTable
 from postq.cli.tables import facts
 from postq.cli.terminal import clean
 from postq.reports.content import ComparisonRow, Report
@@ -25,7 +25,7 @@ def report_lines(report: Report) -> RenderableType:
         Text(clean(report.headline)),
         Text(clean(_against(report))),
         Text(""),
-        figures_table(list(_figures(report))),
+        FiguresTable(list(_figures(report))),
         Text(""),
         *_findings(report),
         *(Text(clean(f"Rules between labels, {each}")) for each in report.rules[:1]),

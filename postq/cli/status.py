@@ -28,7 +28,7 @@ def status(
     job: Annotated[
         int | None,
         typer.Argument(
-            metavar="[JOB]", min=1, help="A job's number; without it, all jobs.", show_default=False
+            metavar="JOB", min=1, help="A job's number; without it, all jobs.", show_default=False
         ),
     ] = None,
     state: Annotated[
@@ -50,6 +50,8 @@ def status(
         raise typer.BadParameter("--watch and --json do not go together.")
     if unknown := set(state or ()) - set(STATES):
         raise typer.BadParameter(f"'{min(unknown)}' is no state; the states are: {', '.join(STATES)}.")
+    if job is not None and (state or kind):
+        raise typer.BadParameter("JOB names one job; --state and --kind choose among all.")
     invocation = invocation_of(ctx)
     wanted = JobFilter(job=job, states=tuple(state or ()), kind=kind, limit=limit)
     if watch:

@@ -11,6 +11,7 @@ from postq.cli.command import command
 from postq.cli.facets_file import read_facets
 from postq.cli.invocation import invocation_of
 from postq.cli.submitting import EXAMPLE_EXITS, Answer, Placement, submit_and_tell
+from postq.cli.terminal import note
 from postq.errors import BadInput
 
 if TYPE_CHECKING:
@@ -133,4 +134,8 @@ def _check_rules(recipe: "Recipe") -> None:
 
 def _backbone(given: str | None) -> str | None:
     """A folder that exists is given to the worker as an absolute path: its working folder differs."""
-    return str(Path(given).absolute()) if given and Path(given).is_dir() else given
+    if given and Path(given).is_dir():
+        return str(Path(given).absolute())
+    if given and (given[0] in "/.~" or given.count("/") > 1):
+        note(f"there is no folder {given} here; the training fails unless its worker finds it.")
+    return given

@@ -96,7 +96,7 @@ class Tally:
         reason = self.reasons.most_common(1)
         why = f"; most often: {reason[0][0]} ({reason[0][1]})" if reason else ""
         raise CorpusUnreadable(
-            f"None of the {counted(self.records_read, 'record')} read is a usable document{why}.",
+            f"There is no usable document in {counted(self.records_read, 'record')}{why}.",
             hint="Check the form and the column names; `postq corpus validate` lists the records set aside.",
         )
 

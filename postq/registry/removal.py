@@ -7,6 +7,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from postq.counted import counted
 from postq.errors import Conflict, NotFound
 from postq.models.bundle import BundleRow
 from postq.models.corpus import Corpus
@@ -60,9 +61,13 @@ def clear_folder(home: Path, path: str) -> None:
 def _refuse_if_a_job_names(session: Session, names: sa.ColumnElement[bool], title: str) -> None:
     newest, how_many = session.execute(sa.select(sa.func.max(job.c.id), sa.func.count()).where(names)).one()
     if how_many:
-        others = f" and {how_many - 1:,} more" if how_many > 1 else ""
+        jobs = (
+            f"Job {newest} and {counted(how_many - 1, 'other')} stand"
+            if how_many > 1
+            else f"Job {newest} stands"
+        )
         raise Conflict(
-            f"Job {newest}{others} stands on {title}.",
+            f"{jobs} on {title}.",
             hint="Forget old jobs first, with their predictions: postq prune --before 90d.",
         )
 

@@ -41,6 +41,10 @@ def test_an_unknown_name_is_told(journey: Journey, words: tuple[str, ...], says:
 
 
 UNUSABLE = [
+    (("predictions", "show", "--job", "1"), "is a training"),
+    (("predictions", "export", "nothing.csv", "--job", "1"), "is a training"),
+    (("report", "1", "--output", "report.pdf"), "no name for an HTML page"),
+    (("submit-train", "opinions", "--preset", "tfidf", "--set", "folds=few"), "it must be a whole number"),
     (("submit-train", "opinions", "--preset", "tfidf", "--set", "epoch=3"), "no field 'epoch'"),
     (("submit-train", "opinions", "--preset", "tfidf", "--set", "folds=1"), "'folds'"),
     (("submit-train", "opinions", "--preset", "tfidf", "--set", "folds"), "NAME=VALUE"),

@@ -148,7 +148,7 @@ def one_job(table: str, then: str = "") -> str:
         ),
         (
             [f"UPDATE prediction SET content_hash = x'00' WHERE job_id = {CLASSIFIED} AND row = 3"],
-            "1 predictions are of other text",
+            "1 prediction is of other text",
         ),
         (
             [f"UPDATE prediction SET fingerprint = x'00' WHERE job_id = {CLASSIFIED} AND row = 3"],

@@ -173,9 +173,9 @@ def test_corpora_and_bundles_go_when_no_job_stands_on_them(world: World) -> None
     first, second = two_classifications(world)
     other = world.add_corpus(3, name="other")
     world.add_bundle("else", weights="w9")
-    with world.session() as session, pytest.raises(Conflict, match=f"Job {second} and 1 more stands on"):
+    with world.session() as session, pytest.raises(Conflict, match=f"Job {second} and 1 other stand on"):
         remove_corpus(session, "opinions@1")
-    with world.session() as session, pytest.raises(Conflict, match="stands on bundle"):
+    with world.session() as session, pytest.raises(Conflict, match="on bundle"):
         remove_bundle(session, "postures")
     world.classify(other, "else")
     for job_id in (second, first):

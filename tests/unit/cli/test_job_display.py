@@ -75,6 +75,29 @@ def test_a_classification_without_a_worker_shows_how_far_it_is_and_why_it_waits(
     assert "no worker is running" in printed(live_lines(waiting), width=100)
 
 
+def test_an_error_is_told_once(a_job: Make, printed: Print) -> None:
+    error = "There is no folder models/none."
+    attempt = AttemptView(
+        id=1,
+        shard_id=4,
+        token=1,
+        worker_id="w",
+        hostname="here",
+        device="cpu",
+        outcome="failed",
+        failure="bad_input",
+        message=error,
+        started_at=NOON,
+        ended_at=NOON,
+    )
+    failed = a_job(
+        state=JobState.FAILED, reason=error, error=error, hint="Name another.", attempts=(attempt,)
+    )
+    text = printed(job_page(failed), width=100)
+    assert text.count(error) == 1
+    assert "shard 4  failed (bad_input)" in text
+
+
 def test_an_ended_job_counts_its_documents(a_job: Make, printed: Print) -> None:
     ended = a_job(
         state=JobState.SUCCEEDED_WITH_QUARANTINE,
