@@ -14,6 +14,7 @@ from pydantic_settings import (
 )
 
 from postq.errors import SettingsInvalid
+from postq.unfit import in_few_words
 
 DEFAULT_HOME = Path(platformdirs.user_data_dir("postq", appauthor=False))
 """Where the embedded database, snapshots, bundles, checkpoints and logs live by default."""
@@ -125,7 +126,7 @@ def load_settings(**flags: Any) -> Settings:
         first = exc.errors()[0]
         name = ".".join(str(part) for part in first["loc"]) or "settings"
         raise SettingsInvalid(
-            f"Setting '{name}' is not usable: {first['msg']}.",
+            f"Setting '{name}' is not usable: {in_few_words(first['msg'])}.",
             hint=f"Correct POSTQ_{name.upper()} or '{name}' in {config_file()}; `postq doctor` lists all.",
         ) from exc
     except ValueError as exc:

@@ -1,6 +1,7 @@
 """The checks of `postq doctor`: each looks at one thing and says how to mend it when it is not right."""
 
 import importlib.util
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 LOW_DISK_BYTES = 2 * 10**9
 """Under this a training may not be able to write its checkpoints."""
 BROKER_SECONDS = 3.0
+OTHER_VARIABLES = {"POSTQ_CONFIG", "POSTQ_CRASH_AT", "POSTQ_CRASH_ONCE", "POSTQ_CRASH_SIGNAL"}
+"""Read from the environment without being settings."""
 
 
 class Level(StrEnum):
@@ -47,6 +50,18 @@ def run_checks(invocation: Invocation) -> Iterator[Finding]:
             yield from check(invocation)
         except PostqError as exc:
             yield Finding(check=name, level=Level.BROKEN, text=exc.message, fix=exc.hint)
+
+
+def _environment(invocation: Invocation) -> Iterator[Finding]:
+    """A misspelt variable sets nothing, and nobody else would say so."""
+    from difflib import get_close_matches
+
+    known = {f"POSTQ_{name.upper()}" for name, _ in invocation.settings} | OTHER_VARIABLES
+    for name in sorted(os.environ):
+        if name.upper().startswith("POSTQ_") and name.upper() not in known:
+            close = get_close_matches(name.upper(), sorted(known), n=1)
+            fix = f"Did you mean {close[0]}?" if close else "Unset it, or correct its name."
+            yield Finding(check="settings", level=Level.NOTE, text=f"{name} is no setting of postq.", fix=fix)
 
 
 def _home(invocation: Invocation) -> Iterator[Finding]:
@@ -201,6 +216,7 @@ def _missing(modules: tuple[str, ...]) -> list[str]:
 
 Check = Callable[[Invocation], Iterator[Finding]]
 CHECKS: tuple[tuple[str, Check], ...] = (
+    ("settings", _environment),
     ("home", _home),
     ("database", _database),
     ("broker", _broker),

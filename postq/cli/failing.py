@@ -11,8 +11,8 @@ import typer
 from typer.core import TyperGroup
 
 from postq.cli.invocation import Invocation
-from postq.cli.unfit import in_few_words
 from postq.errors import PostqError
+from postq.unfit import in_few_words
 
 BUG_EXIT_CODE = 70
 """EX_SOFTWARE of sysexits.h: an error postq did not foresee."""

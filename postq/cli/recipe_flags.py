@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from postq.cli.unfit import in_few_words
 from postq.errors import BadInput
+from postq.unfit import in_few_words
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
@@ -36,9 +36,17 @@ def recipe_from_flags(preset: str, overrides: Mapping[str, Any]) -> "Recipe":
         raise _unfit(exc) from exc
 
 
-def parse_assignments(pairs: Iterable[str]) -> dict[str, Any]:
-    """`["epochs=3", "split.seed=7"]` as values; what is not JSON is taken as text."""
-    return dict(map(_parse_pair, pairs))
+def parse_assignments(pairs: Iterable[str], *, beside: Iterable[str] = ()) -> dict[str, Any]:
+    """`["epochs=3", "split.seed=7"]` as values; what is not JSON is taken as text.
+
+    Raises BadInput for what is no assignment, and for a field set twice, by itself or by a flag (`beside`).
+    """
+    found: dict[str, Any] = {}
+    for name, value in map(_parse_pair, pairs):
+        if name in found or name in beside:
+            raise BadInput(f"'{name}' is given twice.", hint="Give it once, as a flag or with --set.")
+        found[name] = value
+    return found
 
 
 def field_names(recipe: "type[BaseModel]", *, prefix: str = "") -> Iterator[str]:

@@ -73,7 +73,8 @@ def submit_train(
         "facets": None if facets is None else read_facets(facets).model_dump(mode="json"),
     }
     given = {field: value for field, value in flags.items() if value is not None}
-    recipe = recipe_from_flags(preset, {**given, **parse_assignments(assignments or ())})
+    recipe = recipe_from_flags(preset, {**given, **parse_assignments(assignments or (), beside=given)})
+    _check_split(recipe)
     _check_devices(recipe, devices)
     _check_rules(recipe)
     submit_and_tell(
@@ -110,6 +111,14 @@ def _spec(
             hint="Use letters, digits, '.', '_' and '-', beginning with a letter or digit: --name NAME.",
         )
     return TrainSpec(corpus_id=row.id, bundle_name=bundle_name, recipe=recipe, devices=devices)
+
+
+def _check_split(recipe: "Recipe") -> None:
+    from postq.contracts.recipes import over_one
+
+    exceeding = over_one(recipe.split)
+    if exceeding:
+        raise BadInput(exceeding, hint="Lower one of them; what is left over is the test split.")
 
 
 def _check_devices(recipe: "Recipe", devices: str) -> None:

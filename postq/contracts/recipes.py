@@ -160,6 +160,13 @@ class EncoderRecipe(Record):
     seed: int = 42
 
 
+def over_one(split: SplitRecipe) -> str:
+    """Why nothing can be divided by these shares, as a sentence; empty when it can."""
+    if split.train + split.validation <= 1 + 1e-9:
+        return ""
+    return f"The shares of train ({split.train}) and validation ({split.validation}) exceed 1 together."
+
+
 def missing_for_rules(rules: RuleChoice, facets: Facets | None) -> str:
     """Why these rules cannot be tried with these facets, as a sentence; empty when they can."""
     if rules not in ("most_specific", "both"):

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from postq.contracts.document import SplitName
-from postq.contracts.recipes import SplitRecipe
+from postq.contracts.recipes import SplitRecipe, over_one
 from postq.corpus.snapshot import SnapshotKeys
 from postq.corpus.stratification import SplitUnit, stratify
 from postq.counted import counted
@@ -80,12 +80,10 @@ def cluster_keys(keys: SnapshotKeys, *, clusters: NDArray[np.int64]) -> dict[int
 
 
 def _shares(recipe: SplitRecipe) -> Shares:
+    exceeding = over_one(recipe)
+    if exceeding:
+        raise BadInput(exceeding, hint="Lower one of them; what is left over is the test split.")
     test = 1.0 - recipe.train - recipe.validation
-    if test < -1e-9:
-        raise BadInput(
-            f"The shares of train ({recipe.train}) and validation ({recipe.validation}) exceed 1 together.",
-            hint="Lower one of them; what is left over is the test split.",
-        )
     return {"train": recipe.train, "validation": recipe.validation, "test": test if test > 1e-9 else 0.0}
 
 

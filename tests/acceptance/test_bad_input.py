@@ -41,6 +41,11 @@ def test_an_unknown_name_is_told(journey: Journey, words: tuple[str, ...], says:
 
 
 UNUSABLE = [
+    (
+        ("submit-train", "opinions", "--preset", "tfidf", "--set", "seed=1", "--seed", "2"),
+        "'seed' is given twice",
+    ),
+    (("submit-train", "opinions", "--preset", "tfidf", "--set", "split.train=0.9"), "exceed 1 together"),
     (("predictions", "show", "--job", "1"), "is a training"),
     (("predictions", "export", "nothing.csv", "--job", "1"), "is a training"),
     (("report", "1", "--output", "report.pdf"), "no name for an HTML page"),

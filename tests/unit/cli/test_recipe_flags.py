@@ -76,3 +76,10 @@ def test_assignments_are_json_or_else_text() -> None:
 def test_an_assignment_without_a_name_or_a_value_is_refused(pair: str) -> None:
     with pytest.raises(BadInput, match="NAME=VALUE"):
         parse_assignments([pair])
+
+
+def test_a_field_given_twice_is_refused() -> None:
+    with pytest.raises(BadInput, match="'max_df' is given twice"):
+        parse_assignments(["max_df=0.1", "max_df=0.2"])
+    with pytest.raises(BadInput, match="'seed' is given twice"):
+        parse_assignments(["seed=1"], beside={"seed": 2})

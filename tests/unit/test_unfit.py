@@ -2,7 +2,7 @@
 
 import pytest
 
-from postq.cli.unfit import in_few_words
+from postq.unfit import in_few_words
 
 
 @pytest.mark.parametrize(
