@@ -51,7 +51,7 @@ LISTING: "Listing[PredictionView]" = Listing(
         Column(key="row", meaning="row in the corpus version, from 0", value=lambda v: v.row),
         Column(
             key="labels",
-            meaning="labels at or over threshold with their scores, highest first",
+            meaning="labels predicted with their scores, highest first",
             value=lambda v: [{"label": label, "score": score} for label, score in v.labels],
             heading="Labels",
             cell=_labels,
@@ -116,9 +116,7 @@ Document = Annotated[
 ]
 Label = Annotated[
     str | None,
-    typer.Option(
-        metavar="LABEL", help="Of documents with this label at or over threshold.", show_default=False
-    ),
+    typer.Option(metavar="LABEL", help="Of documents this label is predicted for.", show_default=False),
 ]
 
 
@@ -210,7 +208,7 @@ def export(
         typer.Option("--format", help="By default the file's suffix tells.", show_default=False),
     ] = None,
     all_scores: Annotated[
-        bool, options.switch("--all-scores", help="Also every label's score, not only those over threshold.")
+        bool, options.switch("--all-scores", help="Also every label's score, not only those predicted.")
     ] = False,
 ) -> None:
     """Export predictions as JSON lines, CSV or Parquet, as a stream of any size."""

@@ -31,13 +31,13 @@ class Prediction(SQLModel, table=True):
     scores: bytes = Field(sa_type=sa.LargeBinary)
     """(labels,) little-endian float32 probabilities in the bundle's label order."""
     label_count: int
-    """How many labels are at or over their threshold."""
+    """How many labels are predicted."""
     tokens_total: int
     tokens_seen: int
 
 
 class PredictionLabel(SQLModel, table=True):
-    """One label at or over its threshold for one document of one job."""
+    """One label predicted for one document of one job."""
 
     __tablename__ = "prediction_label"
     __table_args__ = (sa.Index("ix_prediction_label_job_id_label", "job_id", "label"),)

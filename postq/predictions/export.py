@@ -38,7 +38,7 @@ def export_predictions(
 ) -> int:
     """Write every prediction to `target`, replacing it only at the end; returns how many.
 
-    With `all_scores` every label's score is written, not only those at or over threshold.
+    With `all_scores` every label's score is written, not only of those predicted.
     Raises StorageUnavailable when the folder is missing, read-only or full; nothing half-written stays.
     """
     with replaced_when_complete(target) as stream:

@@ -24,7 +24,7 @@ class PredictionFilter:
     corpus_id: int | None = None
     document_id: str | None = None
     label: str | None = None
-    """Only documents with this label at or over its threshold."""
+    """Only documents this label is predicted for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,8 @@ class PredictionView:
     fingerprint: str
     """Hexadecimal."""
     labels: tuple[tuple[str, float], ...]
-    """Labels at or over threshold with their scores, highest first."""
+    """Labels predicted, with their own scores, highest first; one brought by a rule may lie under its
+    threshold."""
     scores: tuple[tuple[str, float], ...]
     """Every label of the bundle with its score, in the bundle's order."""
     tokens_total: int
