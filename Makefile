@@ -13,6 +13,7 @@ ARGS ?=
 JOBS ?= 2
 SEED ?= 1
 MINUTES ?= 5
+MATRIX ?= usual
 
 .PHONY: help
 help: ## list the verbs
@@ -62,6 +63,10 @@ docs: $(STAMP) ## write the generated parts of docs/ anew
 .PHONY: bench
 bench: $(STAMP) ## run the benchmarks and record their results (ARGS= names of some)
 	$(BIN)/python benchmarks/run.py $(ARGS)
+
+.PHONY: faults
+faults: $(STAMP) ## stage the faults (MATRIX=full: on every database and broker that applies; JOBS= ARGS=)
+	$(BIN)/python -m pytest tests/faults --matrix $(MATRIX) -n $(JOBS) --dist worksteal $(ARGS)
 
 .PHONY: nemesis
 nemesis: $(STAMP) ## random jobs under random faults, then count what was lost (SEED= MINUTES= ARGS="--broker redis")

@@ -19,11 +19,17 @@ import structlog  # noqa: E402
 
 from postq.db import Database  # noqa: E402
 from tests import databases, services, waiting  # noqa: E402
+from tests.faults import matrix  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 
 # A shell that starts the tests in the background has SIGINT ignored, and every process they start would too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--matrix`: on which databases and brokers the faults are staged."""
+    parser.addoption("--matrix", choices=matrix.CHOICES, default="usual", help=matrix.__doc__)
 
 
 @pytest.fixture(autouse=True)

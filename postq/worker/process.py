@@ -26,6 +26,10 @@ from postq.worker.rounds import Rounds
 from postq.worker.runner_slot import RunnerSlot
 from postq.worker.supervisor import Supervisor
 
+SIGNAL_SECONDS = 0.5
+"""How soon a signal is heeded that did not interrupt the first thread's wait: another thread took it, or it
+came in the moment the wait began. Python handles signals in the first thread only, and only while it runs."""
+
 _log = structlog.get_logger()
 
 
@@ -88,7 +92,8 @@ class WorkerProcess:
         work = threading.Thread(target=self._dispatcher.run, name="dispatcher")
         for part in (work, self._heartbeat, self._maintenance, self._drift_watch, self._listener):
             part.start()
-        work.join()
+        while work.is_alive():
+            work.join(SIGNAL_SECONDS)
         self._say_goodbye()
         if self._other_schema is not None:
             raise self._other_schema

@@ -10,10 +10,39 @@ import pytest
 
 from postq.db import Database
 from tests import databases
+from tests.faults import matrix
+from tests.faults.brokers import PrivateBroker, delete_queues, started_rabbitmq, started_redis
 from tests.faults.ground import Ground, opened_ground
 from tests.faults.link import Link
-from tests.faults.servers import PrivatePostgres, PrivateRedis, running
+from tests.faults.matrix import Setting
+from tests.faults.servers import PrivatePostgres, PrivateRabbitMQ, running
 from tests.faults.stock import Stock, make_stock, put_files, put_rows
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that takes a setting is staged on every one that applies to it."""
+    if "setting" in metafunc.fixturenames:
+        metafunc.parametrize("setting", matrix.stageable(metafunc.definition), indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what the chosen matrix does not ask for."""
+    choice = config.getoption("matrix")
+    wanted = [matrix.is_wanted(item, choice) for item in items]
+    config.hook.pytest_deselected(items=[item for item, keep in zip(items, wanted, strict=True) if not keep])
+    items[:] = [item for item, keep in zip(items, wanted, strict=True) if keep]
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Which faults were staged on which settings, and how that went."""
+    lines = matrix.table(
+        report
+        for kind in ("passed", "failed", "error", "skipped")
+        for report in terminalreporter.stats.get(kind, [])
+    )
+    if lines:
+        terminalreporter.section("faults by database and broker: passed of staged")
+        terminalreporter.write("\n".join(lines) + "\n")
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +52,28 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> Stock:
 
 
 MakeGround = Callable[..., Ground]
+MakeLink = Callable[[str], Link]
+
+
+@pytest.fixture
+def setting(request: pytest.FixtureRequest) -> Setting:
+    """The database and the broker of this test."""
+    found: Setting = request.param
+    return found
+
+
+@pytest.fixture
+def database(setting: Setting, request: pytest.FixtureRequest) -> Database:
+    """A migrated, empty database of this test's own."""
+    name = "sqlite_database" if setting.database == "sqlite" else "postgres_database"
+    found: Database = request.getfixturevalue(name)
+    return found
+
+
+@pytest.fixture
+def broker_url(setting: Setting, request: pytest.FixtureRequest) -> str:
+    """The broker's URL: a number or virtual host of this test's own on a borrowed server."""
+    return "memory://" if setting.broker == "embedded" else request.getfixturevalue(f"{setting.broker}_url")
 
 
 @pytest.fixture
@@ -34,33 +85,20 @@ def stocked(stock: Stock, tmp_path: Path, isolated_settings: Path) -> Iterator[M
         def make(database: Database, **options: Any) -> Ground:
             put_rows(stock, database)
             url = database.engine.url.render_as_string(hide_password=False)
-            place = opened_ground(tmp_path, home=isolated_settings, **{"database_url": url, **options})
-            return stack.enter_context(place)
+            facts = {"database_url": url, "nudging": True, **options}
+            return stack.enter_context(opened_ground(tmp_path, home=isolated_settings, **facts))
 
         yield make
 
 
 @pytest.fixture
-def ground(stocked: MakeGround, sqlite_database: Database) -> Ground:
-    """On SQLite, embedded broker."""
-    return stocked(sqlite_database)
+def ground(database: Database, broker_url: str, stocked: MakeGround) -> Ground:
+    """On the database and the broker of the setting, which outlive the workers."""
+    return stocked(database, broker_url=broker_url)
 
 
 @pytest.fixture
-def postgres_ground(stocked: MakeGround, postgres_database: Database) -> Ground:
-    """On PostgreSQL: for supervisors that freeze themselves, since on SQLite another of their threads may
-    hold the one write lock at that moment."""
-    return stocked(postgres_database)
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def either_ground(stocked: MakeGround, request: pytest.FixtureRequest) -> Ground:
-    """Once on SQLite, once on PostgreSQL; embedded broker."""
-    return stocked(request.getfixturevalue(f"{request.param}_database"))
-
-
-@pytest.fixture
-def link() -> Iterator[Callable[[str], Link]]:
+def link() -> Iterator[MakeLink]:
     """`link(url)`: a link to that server which can be cut."""
     with ExitStack() as stack:
 
@@ -72,6 +110,30 @@ def link() -> Iterator[Callable[[str], Link]]:
         yield make
 
 
+@pytest.fixture(scope="module")
+def rabbitmq_node() -> Iterator[PrivateRabbitMQ]:
+    """A RabbitMQ of one file's own; it takes seconds to start."""
+    with started_rabbitmq() as server:
+        yield server
+
+
+@pytest.fixture
+def private_broker(
+    setting: Setting, request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[PrivateBroker]:
+    """The setting's broker, running and empty, which may be killed and started again."""
+    if setting.broker == "rabbitmq":
+        node: PrivateRabbitMQ = request.getfixturevalue("rabbitmq_node")
+        node.start_unless_running()
+        delete_queues(node.url)
+        yield node
+        return
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    with started_redis(folder) as server:
+        yield server
+
+
 @pytest.fixture
 def private_postgres(tmp_path: Path) -> Iterator[PrivatePostgres]:
     """A PostgreSQL cluster that may be stopped and frozen; schema laid."""
@@ -80,13 +142,3 @@ def private_postgres(tmp_path: Path) -> Iterator[PrivatePostgres]:
         with running(server):
             databases.lay_schema(server.url, home=tmp_path)
             yield server
-
-
-@pytest.fixture
-def private_redis(tmp_path: Path) -> Iterator[PrivateRedis]:
-    """A Redis without persistence that may be killed."""
-    folder = tmp_path / "redis"
-    folder.mkdir()
-    server = PrivateRedis(folder)
-    with running(server):
-        yield server

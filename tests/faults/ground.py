@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from postq.jobs.states import JOB_TERMINAL
 from postq.jobs.submit import submit
 from postq.models.job import JobState
 from postq.models.tables import job, shard
+from postq.nudges import nudge
 from postq.settings import Settings, load_settings
 from tests.waiting import wait_until
 
@@ -41,8 +42,13 @@ QUICK: dict[str, str] = {
 }
 """Every wait short, so that a test of recovery takes seconds."""
 
+PATIENT = {"POSTQ_LEASE_SECONDS": "60"}
+"""For a worker whose leases must not run out: on a busy machine it may not get to renew one for seconds."""
+SPAWNED = "multiprocessing"
+"""Is in the command line of whatever a runner starts: ranks, processes that tokenise, and their tracker."""
 
-def _lives(process: psutil.Process) -> bool:
+
+def lives(process: psutil.Process) -> bool:
     """Whether a process is there and not merely waiting to be reaped."""
     try:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
@@ -56,7 +62,6 @@ class WorkerHandle:
     def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
         self.process = process
         self.log = log
-        self._runners: set[int] = set()
 
     @property
     def pid(self) -> int:
@@ -71,11 +76,18 @@ class WorkerHandle:
             children = psutil.Process(self.pid).children(recursive=True)
         except psutil.NoSuchProcess:
             return []
-        return [child for child in children if _lives(child)]
+        return [child for child in children if lives(child)]
 
     def runner(self) -> psutil.Process:
         """The one runner, waited for."""
         return wait_until(lambda: next(iter(self.runners()), None), 30, saying="a runner to be started")  # type: ignore[return-value]
+
+    def wake_runner(self) -> psutil.Process:
+        """Let the runner go on once it stands still: word of a crash point is left before the signal acts."""
+        runner = self.runner()
+        wait_until(lambda: is_stopped(runner.pid), 30, saying="the runner to stand still")
+        runner.resume()
+        return runner
 
     def send(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)
@@ -93,8 +105,8 @@ class WorkerHandle:
         return self.process.wait(timeout=timeout)
 
     def lines(self) -> list[dict[str, Any]]:
-        """What it logged, one record a line."""
-        texts = self.log.read_text(errors="replace").splitlines()
+        """What it logged, one record a line; a line still being written is left out."""
+        texts = self.log.read_text(errors="replace").split("\n")[:-1]
         return [json.loads(text) for text in texts if text.startswith("{")]
 
     def said(self, words: str) -> bool:
@@ -105,12 +117,20 @@ class Ground:
     """Where a test submits jobs, starts workers and breaks them."""
 
     def __init__(
-        self, scratch: Path, *, home: Path, database_url: str, broker_url: str = "memory://"
+        self,
+        scratch: Path,
+        *,
+        home: Path,
+        database_url: str,
+        broker_url: str = "memory://",
+        nudging: bool = False,
     ) -> None:
         self.scratch = scratch
         self.home = home
         self.database_url = database_url
         self.broker_url = broker_url
+        self.nudging = nudging
+        """Whether a submit nudges, as the command line's does."""
         self.settings: Settings = load_settings(
             home=home,
             database_url=database_url,
@@ -150,12 +170,12 @@ class Ground:
         """Wait until some process reached the crash point of this test."""
         wait_until((self.scratch / "reached").exists, timeout, saying="the crash point to be reached")
 
-    def start_worker(self, *prefix: str, **more: str) -> WorkerHandle:
+    def start_worker(self, *prefix: str, device: str = "cpu", **more: str) -> WorkerHandle:
         """Start a worker; `more` are variables for it, `prefix` a command to run it under."""
         log = self.scratch / f"worker-{len(self.workers)}.log"
         with log.open("wb") as stream:
             process = subprocess.Popen(
-                [*prefix, sys.executable, "-m", "postq.worker", "--device", "cpu"],
+                [*prefix, sys.executable, "-m", "postq.worker", "--device", device],
                 env=self.environment(**more),
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
@@ -180,7 +200,10 @@ class Ground:
         """Submit a job; returns its number."""
         with self.database.transaction() as session:
             now = database_now(session)
-            return submit(session, spec, now=now, settings=self.settings, **options).job_id
+            job_id = submit(session, spec, now=now, settings=self.settings, **options).job_id
+        if self.nudging:
+            nudge(self.settings, device_kind="any")
+        return job_id
 
     def classify(self, *, corpus_id: int = 1, bundle: str = "1", **options: Any) -> int:
         return self.submit(ClassifySpec(corpus_id=corpus_id, bundle=bundle), **options)
@@ -226,10 +249,11 @@ class Ground:
     def close(self) -> None:
         """End everything this test started."""
         for worker in self.workers:
-            for process in [*worker.runners(), worker.process]:
-                if isinstance(process, psutil.Process) or worker.alive():
-                    process.kill()
-            worker.process.wait(timeout=30)
+            runners = worker.runners()
+            worker.kill()
+            for runner in runners:
+                with suppress(psutil.NoSuchProcess):
+                    runner.kill()
         self.database.dispose()
 
 
@@ -249,13 +273,14 @@ def is_stopped(pid: int) -> bool:
 
 
 def runners_of(home: Path) -> list[psutil.Process]:
-    """Every runner process on this machine that was started for `home`, whoever its parent is now."""
+    """Every runner on this machine started for `home`, and its ranks, whoever their parent is now."""
     found = []
     for process in psutil.process_iter():
         try:
             command, environment = process.cmdline(), process.environ()
         except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
             continue
-        if "postq.worker.runner" in command and environment.get("POSTQ_HOME") == str(home):
+        ours = "postq.worker.runner" in command or any(SPAWNED in word for word in command)
+        if ours and environment.get("POSTQ_HOME") == str(home):
             found.append(process)
     return found

@@ -59,6 +59,10 @@ class Server:
             )
         wait_until(self._answers, 120, saying=f"{self._command[0]} to answer; see {self._log}")
 
+    def start_unless_running(self) -> None:
+        if self._process is None:
+            self.start()
+
     def send(self, number: signal.Signals) -> None:
         assert self._process is not None
         os.killpg(self._process.pid, number)

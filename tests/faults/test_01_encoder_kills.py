@@ -12,6 +12,8 @@ pytest.importorskip("torch")
 
 
 @pytest.mark.slow
+@pytest.mark.fault(1)
+@pytest.mark.usual("sqlite-embedded")
 def test_an_encoder_s_result_does_not_depend_on_how_its_work_was_cut(ground: Ground) -> None:
     # Given a tiny Longformer and what it finds when nothing happens, in shards of ten documents
     trained = ground.train(encoder_spec(ground, epochs=1))

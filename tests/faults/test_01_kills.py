@@ -10,21 +10,20 @@ from tests.faults.ground import Ground
 from tests.faults.stock import Stock
 
 IN_THE_RUNNER = (
-    CrashPoint.RUNNER_STARTED,
-    CrashPoint.RUNNER_MIDWAY,
-    CrashPoint.BEFORE_RESULT,
-    CrashPoint.AFTER_RESULT,
+    pytest.param(CrashPoint.RUNNER_STARTED, marks=pytest.mark.usual("sqlite-embedded")),
+    pytest.param(CrashPoint.RUNNER_MIDWAY, marks=pytest.mark.usual("postgresql-redis")),
+    pytest.param(CrashPoint.BEFORE_RESULT, marks=pytest.mark.usual("sqlite-rabbitmq")),
+    pytest.param(CrashPoint.AFTER_RESULT, marks=pytest.mark.usual("postgresql-embedded")),
 )
 IN_THE_SUPERVISOR = (
-    (CrashPoint.AFTER_CLAIM, "sqlite"),
-    (CrashPoint.BEFORE_COMMIT, "sqlite"),
-    (CrashPoint.INSIDE_COMMIT, "sqlite"),
-    (CrashPoint.INSIDE_COMMIT, "postgres"),
-    (CrashPoint.AFTER_COMMIT, "postgres"),
+    pytest.param(CrashPoint.AFTER_CLAIM, marks=pytest.mark.usual("sqlite-redis")),
+    pytest.param(CrashPoint.BEFORE_COMMIT, marks=pytest.mark.usual("sqlite-embedded", "postgresql-rabbitmq")),
+    pytest.param(CrashPoint.INSIDE_COMMIT, marks=pytest.mark.usual("sqlite-embedded", "postgresql-redis")),
+    pytest.param(CrashPoint.AFTER_COMMIT, marks=pytest.mark.usual("postgresql-embedded")),
 )
-"""Where the database has no part in it, one of them is enough."""
 
 
+@pytest.mark.fault(1)
 @pytest.mark.parametrize("point", IN_THE_RUNNER)
 def test_a_killed_runner_costs_one_attempt_and_no_document(
     point: CrashPoint, ground: Ground, stock: Stock
@@ -40,11 +39,11 @@ def test_a_killed_runner_costs_one_attempt_and_no_document(
     check_no_orphans(ground.home)
 
 
-@pytest.mark.parametrize(("point", "either_ground"), IN_THE_SUPERVISOR, indirect=["either_ground"])
+@pytest.mark.fault(1, 2)
+@pytest.mark.parametrize("point", IN_THE_SUPERVISOR)
 def test_a_killed_supervisor_costs_one_attempt_and_no_document(
-    point: CrashPoint, either_ground: Ground, stock: Stock
+    point: CrashPoint, ground: Ground, stock: Stock
 ) -> None:
-    ground = either_ground
     first = ground.start_worker(**ground.at(point, nth=2))
     job_id = ground.classify()
     assert first.process.wait(timeout=60) == -signal.SIGKILL
@@ -56,6 +55,8 @@ def test_a_killed_supervisor_costs_one_attempt_and_no_document(
     check_no_orphans(ground.home)
 
 
+@pytest.mark.fault(2)
+@pytest.mark.usual("sqlite-embedded")
 def test_a_killed_supervisor_takes_its_busy_runner_along(ground: Ground, stock: Stock) -> None:
     # Given a runner that stands still in the middle of its work, so that it could not notice by itself
     first = ground.start_worker(**ground.at(CrashPoint.RUNNER_MIDWAY, nth=2, signal="STOP"))

@@ -33,6 +33,8 @@ def bundle_digest(ground: Ground, job_id: int) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.fault(3)
+@pytest.mark.usual("sqlite-embedded")
 def test_a_training_killed_at_every_step_of_a_checkpoint_ends_as_if_nothing_had_been(ground: Ground) -> None:
     # Given how the training ends when nothing happens
     spec = encoder_spec(ground)
@@ -62,17 +64,18 @@ def test_a_training_killed_at_every_step_of_a_checkpoint_ends_as_if_nothing_had_
 
 
 @pytest.mark.slow
+@pytest.mark.fault(20)
+@pytest.mark.usual("postgresql-redis")
 def test_a_drained_encoder_training_leaves_a_checkpoint_and_is_resumed(ground: Ground) -> None:
     # Given a runner between two optimizer steps
     spec = encoder_spec(ground)
     first = ground.start_worker(**ground.at(CrashPoint.TRAINING_STEP, nth=2, signal="STOP"))
     job_id = ground.train(spec)
     ground.wait_until_reached(timeout=240)
-    runner = first.runner()
     # When the worker is told to end, and the runner gets to its next batch
     first.send(signal.SIGTERM)
     wait_until(lambda: first.said("The runner is asked to stop"), 30)
-    runner.resume()
+    first.wake_runner()
     assert first.process.wait(timeout=120) == 0
     # Then a checkpoint is kept, the attempt does not count, and another worker goes on from there
     shard = ground.shards(job_id)[0]

@@ -1,6 +1,5 @@
 """Faults 4 and 5: SIGSTOP of a worker past its lease, then SIGCONT: what it did in vain is fenced."""
 
-import os
 import signal
 
 import pytest
@@ -21,18 +20,19 @@ def lost_attempts(ground: Ground) -> list[str]:
     return [row[0] for row in ground.all(query)]
 
 
+@pytest.mark.fault(4)
+@pytest.mark.usual("sqlite-embedded", "postgresql-rabbitmq")
 def test_a_worker_frozen_with_its_runner_is_replaced_and_then_fenced(ground: Ground, stock: Stock) -> None:
     # Given a worker and its runner frozen when the result is written but not told
     frozen = ground.start_worker(**ground.at(CrashPoint.AFTER_RESULT, nth=2, signal="STOP"))
     job_id = ground.classify()
     ground.wait_until_reached()
-    runner = frozen.runner()
     ground.freeze(frozen)
     # When the lease runs out, another worker does the work, and the first thaws
     ground.start_worker()
     assert ground.wait_for_end(job_id) == ["succeeded"]
+    frozen.wake_runner()
     frozen.send(signal.SIGCONT)
-    os.kill(runner.pid, signal.SIGCONT)
     # Then it finds itself fenced, changes nothing, and goes on working
     assert len(lost_attempts(ground)) == 1
     wait_until(lambda: frozen.said("came too late") or frozen.said("The attempt ended."), 30)
@@ -42,9 +42,10 @@ def test_a_worker_frozen_with_its_runner_is_replaced_and_then_fenced(ground: Gro
     check_no_orphans(ground.home)
 
 
-@pytest.mark.postgres
-def test_a_supervisor_frozen_alone_before_its_commit_is_fenced(postgres_ground: Ground, stock: Stock) -> None:
-    ground = postgres_ground
+@pytest.mark.fault(5)
+@pytest.mark.usual("postgresql-redis")
+@pytest.mark.never(sqlite="another of its threads may hold the one write lock at that moment")
+def test_a_supervisor_frozen_alone_before_its_commit_is_fenced(ground: Ground, stock: Stock) -> None:
     frozen = ground.start_worker(**ground.at(CrashPoint.BEFORE_COMMIT, nth=2, signal="STOP"))
     job_id = ground.classify()
     ground.wait_until_reached()
@@ -57,6 +58,29 @@ def test_a_supervisor_frozen_alone_before_its_commit_is_fenced(postgres_ground: 
     assert [worker.drain() for worker in ground.workers] == [0, 0]
 
 
+@pytest.mark.fault(5)
+@pytest.mark.usual("sqlite-embedded")
+def test_a_supervisor_frozen_while_its_runner_finishes_is_fenced(ground: Ground, stock: Stock) -> None:
+    # Given a supervisor frozen outside of any write, its runner midway
+    frozen = ground.start_worker(**ground.at(CrashPoint.RUNNER_MIDWAY, nth=2, signal="STOP"))
+    job_id = ground.classify()
+    ground.wait_until_reached()
+    ground.freeze(frozen)
+    # When the runner finishes with nobody to hear it, and another worker does the work
+    frozen.wake_runner()
+    ground.start_worker()
+    assert ground.wait_for_end(job_id) == ["succeeded"]
+    # Then the supervisor, thawed, stores nothing of what it finds
+    frozen.send(signal.SIGCONT)
+    wait_until(lambda: frozen.said("came too late") or frozen.said("The lease is lost"), 30)
+    assert len(lost_attempts(ground)) == 1
+    assert [worker.drain() for worker in ground.workers] == [0, 0]
+    check_invariants(ground, job_id, digest=stock.digest)
+    check_no_orphans(ground.home)
+
+
+@pytest.mark.fault(4)
+@pytest.mark.usual("sqlite-embedded")
 def test_a_runner_frozen_alone_is_killed_as_stalled_and_the_work_done_again(
     ground: Ground, stock: Stock
 ) -> None:

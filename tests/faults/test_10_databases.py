@@ -1,33 +1,40 @@
-"""Faults 10 to 12: PostgreSQL stops, loses its answer, or is out of reach past the lease."""
+"""Faults 10 to 12: the database stops, its answer is lost, or it is out of reach past the lease."""
 
 import signal
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from postq.crash_points import CrashPoint
+from postq.db import database_now
 from postq.models.shard import ShardState
 from postq.models.tables import shard
 from tests import databases
 from tests.faults.accounting import check_invariants, check_no_orphans
-from tests.faults.conftest import MakeGround
-from tests.faults.ground import Ground, is_stopped, runners_of
+from tests.faults.conftest import MakeGround, MakeLink
+from tests.faults.ground import PATIENT, Ground, is_stopped, runners_of
 from tests.faults.servers import PrivatePostgres
 from tests.faults.stock import Stock
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.postgres
+no_server = pytest.mark.never(sqlite="a file: no server to stop and no link to cut")
 
 
 @pytest.fixture
-def private_ground(stocked: MakeGround, private_postgres: PrivatePostgres, tmp_path: object) -> Ground:
+def private_ground(
+    stocked: MakeGround, private_postgres: PrivatePostgres, broker_url: str, tmp_path: Path
+) -> Ground:
     """On a PostgreSQL of its own."""
-    database = databases.opened(private_postgres.url, home=tmp_path)  # type: ignore[arg-type]
-    ground = stocked(database)
+    database = databases.opened(private_postgres.url, home=tmp_path)
+    ground = stocked(database, broker_url=broker_url)
     database.dispose()
     return ground
 
 
+@pytest.mark.fault(10)
+@pytest.mark.usual("postgresql-embedded")
+@no_server
 def test_workers_outlive_an_immediate_stop_of_postgres(
     private_ground: Ground, private_postgres: PrivatePostgres, stock: Stock
 ) -> None:
@@ -38,7 +45,7 @@ def test_workers_outlive_an_immediate_stop_of_postgres(
     ground.wait_until_reached()
     # When PostgreSQL stops without a goodbye, and the runner finishes meanwhile
     private_postgres.stop_immediately()
-    worker.runner().resume()
+    worker.wake_runner()
     wait_until(lambda: worker.said("The database is away"), 30)
     # Then the worker waits for it, and all is done after the restart, without a new worker
     assert worker.alive()
@@ -48,14 +55,15 @@ def test_workers_outlive_an_immediate_stop_of_postgres(
     assert worker.drain() == 0
 
 
-def test_a_commit_whose_answer_was_lost_is_stored_once(
-    stocked: MakeGround, postgres_database: object, link: object, stock: Stock
-) -> None:
+@pytest.mark.fault(11)
+@pytest.mark.usual("postgresql-redis")
+@no_server
+def test_a_commit_whose_answer_was_lost_is_stored_once(ground: Ground, link: MakeLink, stock: Stock) -> None:
     # Given a supervisor frozen right before it says COMMIT, over a link of its own
-    ground = stocked(postgres_database)  # type: ignore[arg-type]
-    cable = link(ground.database_url)  # type: ignore[operator]
+    cable = link(ground.database_url)
     far_away = {"POSTQ_DATABASE_URL": cable.through(ground.database_url)}
-    worker = ground.start_worker(**ground.at(CrashPoint.INSIDE_COMMIT, nth=2, signal="STOP"), **far_away)
+    freezing = ground.at(CrashPoint.INSIDE_COMMIT, nth=2, signal="STOP")
+    worker = ground.start_worker(**freezing, **far_away, **PATIENT)
     job_id = ground.classify()
     ground.wait_until_reached()
     wait_until(lambda: is_stopped(worker.pid))
@@ -73,12 +81,14 @@ def test_a_commit_whose_answer_was_lost_is_stored_once(
     assert worker.drain() == 0
 
 
+@pytest.mark.fault(12)
+@pytest.mark.usual("postgresql-rabbitmq")
+@no_server
 def test_a_worker_cut_off_past_its_lease_stops_computing_and_is_fenced(
-    stocked: MakeGround, postgres_database: object, link: object, stock: Stock
+    ground: Ground, link: MakeLink, stock: Stock
 ) -> None:
     # Given a worker whose link to the database stands still while its runner is at work
-    ground = stocked(postgres_database)  # type: ignore[arg-type]
-    cable = link(ground.database_url)  # type: ignore[operator]
+    cable = link(ground.database_url)
     far_away = {"POSTQ_DATABASE_URL": cable.through(ground.database_url)}
     cut_off = ground.start_worker(**ground.at(CrashPoint.RUNNER_MIDWAY, nth=2, signal="STOP"), **far_away)
     job_id = ground.classify()
@@ -97,6 +107,27 @@ def test_a_worker_cut_off_past_its_lease_stops_computing_and_is_fenced(
     assert ground.wait_for_end(second) == ["succeeded"]
     check_invariants(ground, job_id, second, digest=stock.digest)
     assert [worker.drain() for worker in ground.workers] == [0, 0]
+    check_no_orphans(ground.home)
+
+
+@pytest.mark.fault(12)
+@pytest.mark.usual("sqlite-embedded")
+@pytest.mark.never(postgresql="it has no lock that keeps everybody from writing; its link is cut instead")
+def test_a_worker_kept_from_writing_past_its_lease_stops_computing_and_works_on(
+    ground: Ground, stock: Stock
+) -> None:
+    # Given a runner in the middle of a shard
+    worker = ground.start_worker(**ground.at(CrashPoint.RUNNER_MIDWAY, nth=2, signal="STOP"))
+    job_id = ground.classify()
+    ground.wait_until_reached()
+    # When somebody holds the one write lock for longer than the lease lasts
+    with ground.database.transaction() as session:
+        database_now(session)
+        wait_until(lambda: not runners_of(ground.home), 30, saying="the runner to be ended")
+    # Then the worker, which could not renew, does the shard again as soon as it can write
+    assert ground.wait_for_end(job_id) == ["succeeded"]
+    check_invariants(ground, job_id, digest=stock.digest)
+    assert worker.drain() == 0
     check_no_orphans(ground.home)
 
 

@@ -1,6 +1,5 @@
 """Fault 14: the disk is full while results and the database are written; all goes on once there is room."""
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,10 +7,7 @@ from pathlib import Path
 import pytest
 
 from postq.crash_points import CrashPoint
-from postq.db import Database
-from tests import databases
 from tests.faults.accounting import check_invariants
-from tests.faults.conftest import MakeGround
 from tests.faults.ground import Ground
 from tests.faults.stock import Stock
 from tests.waiting import wait_until
@@ -41,17 +37,19 @@ def fill(disk: Path) -> Path:
             return ballast
 
 
-def test_a_full_disk_costs_time_and_nothing_else(
-    small_disk: Path, migrated_sqlite: Path, stocked: MakeGround, stock: Stock
-) -> None:
+@pytest.mark.fault(14)
+@pytest.mark.usual("sqlite-embedded")
+@pytest.mark.never(
+    postgresql="its disk is the server's own affair; without room for its log it stops, as in fault 10"
+)
+def test_a_full_disk_costs_time_and_nothing_else(small_disk: Path, ground: Ground, stock: Stock) -> None:
     # Given database and results on a small disk, and a runner in the middle of its work
-    ground = ground_on(small_disk, migrated_sqlite, stocked)
     worker = ground.start_worker(**ground.at(CrashPoint.RUNNER_MIDWAY, nth=2, signal="STOP"))
     job_id = ground.classify()
     ground.wait_until_reached()
     # When the disk is full to the last byte
     ballast = fill(small_disk)
-    worker.runner().resume()
+    worker.wake_runner()
     wait_until(lambda: worker.said("The database is away"), 60, saying="the database to refuse a write")
     # Then the worker waits, and all is done once there is room
     assert worker.alive()
@@ -61,11 +59,12 @@ def test_a_full_disk_costs_time_and_nothing_else(
     assert worker.drain() == 0
 
 
-@pytest.mark.postgres
+@pytest.mark.fault(14)
+@pytest.mark.usual("postgresql-redis")
+@pytest.mark.never(sqlite="the database lies on that disk too, which is staged by itself")
 def test_a_disk_full_for_results_only_is_told_and_tried_again(
-    small_disk: Path, postgres_database: Database, stocked: MakeGround, stock: Stock
+    small_disk: Path, ground: Ground, stock: Stock
 ) -> None:
-    ground = stocked(postgres_database)
     ballast = fill(small_disk)
     ground.start_worker()
     job_id = ground.classify()
@@ -77,9 +76,3 @@ def test_a_disk_full_for_results_only_is_told_and_tried_again(
     ballast.unlink()
     assert ground.wait_for_end(job_id, timeout=120) == ["succeeded"]
     check_invariants(ground, job_id, digest=stock.digest)
-
-
-def ground_on(disk: Path, migrated: Path, stocked: MakeGround) -> Ground:
-    file = disk / "postq.db"
-    shutil.copyfile(migrated, file)
-    return stocked(databases.opened(f"sqlite:///{file}", home=disk))

@@ -7,21 +7,32 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from postq.db import Database
+from postq.crash_points import CrashPoint
 from postq.models.attempt import AttemptOutcome
 from postq.models.tables import attempt
 from tests.faults.accounting import account, check_invariants
-from tests.faults.conftest import MakeGround
+from tests.faults.ground import PATIENT, Ground
 from tests.faults.stock import Stock
 
+HOUR = 3600
 SHIM = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/time.h>
 #include <time.h>
+#include <unistd.h>
 
-static long shift(void) { const char *s = getenv("CLOCK_SHIFT"); return s ? atol(s) : 0; }
+static long shift(void) {
+    const char *path = getenv("CLOCK_SHIFT_FILE");
+    char text[32] = {0};
+    int file = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    if (file < 0) return 0;
+    if (read(file, text, sizeof text - 1) < 0) text[0] = 0;
+    close(file);
+    return atol(text);
+}
 
 int clock_gettime(clockid_t id, struct timespec *ts) {
     static int (*real)(clockid_t, struct timespec *);
@@ -60,25 +71,54 @@ def wrong_clock(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return library
 
 
-def shifted(library: Path, seconds: int) -> dict[str, str]:
-    return {"LD_PRELOAD": str(library), "CLOCK_SHIFT": str(seconds)}
+def shifted(library: Path, file: Path, seconds: int) -> dict[str, str]:
+    """Variables of a worker whose clock is as wrong as the file says."""
+    file.write_text(str(seconds))
+    return {"LD_PRELOAD": str(library), "CLOCK_SHIFT_FILE": str(file)}
 
 
-@pytest.mark.postgres
+def lost(ground: Ground) -> list[object]:
+    """Attempts whose lease ran out."""
+    return ground.all(sa.select(attempt.c.id).where(attempt.c.outcome == AttemptOutcome.LOST))
+
+
+@pytest.mark.fault(15)
+@pytest.mark.usual("postgresql-embedded")
+@pytest.mark.never(sqlite="its clock is the machine's, which all its processes share")
 def test_clocks_an_hour_wrong_either_way_take_no_lease_from_anybody(
-    wrong_clock: Path, postgres_database: Database, stocked: MakeGround, stock: Stock
+    wrong_clock: Path, ground: Ground, stock: Stock
 ) -> None:
-    ground = stocked(postgres_database)
-    ahead = ground.start_worker(**shifted(wrong_clock, 3600))
-    behind = ground.start_worker(**shifted(wrong_clock, -3600))
-    right = ground.start_worker()
+    ahead = ground.start_worker(**shifted(wrong_clock, ground.scratch / "ahead", HOUR), **PATIENT)
+    behind = ground.start_worker(**shifted(wrong_clock, ground.scratch / "behind", -HOUR), **PATIENT)
+    right = ground.start_worker(**PATIENT)
     jobs = [ground.classify() for _ in range(3)]
     assert ground.wait_for_end(*jobs) == ["succeeded"] * 3
     check_invariants(ground, *jobs, digest=stock.digest)
     assert [account(ground, job_id).recovered for job_id in jobs] == [0, 0, 0]
-    lost = ground.all(sa.select(attempt.c.id).where(attempt.c.outcome == AttemptOutcome.LOST))
-    assert lost == []
+    assert lost(ground) == []
     # and the clocks really were wrong
     stamps = [worker.lines()[0]["timestamp"][:13] for worker in (ahead, behind, right)]
     assert len(set(stamps)) == 3
     assert [worker.drain() for worker in ground.workers] == [0, 0, 0]
+
+
+@pytest.mark.fault(15)
+@pytest.mark.usual("sqlite-embedded")
+@pytest.mark.parametrize("step", [HOUR, -HOUR], ids=["forward", "back"])
+def test_a_clock_set_an_hour_forward_or_back_under_a_worker_costs_an_attempt_at_most(
+    step: int, wrong_clock: Path, ground: Ground, stock: Stock
+) -> None:
+    # Given a runner in the middle of a shard
+    file = ground.scratch / "clock"
+    stopping = ground.at(CrashPoint.RUNNER_MIDWAY, nth=2, signal="STOP")
+    worker = ground.start_worker(**shifted(wrong_clock, file, 0), **stopping, **PATIENT)
+    job_id = ground.classify()
+    ground.wait_until_reached()
+    # When somebody sets the machine's clock
+    file.write_text(str(step))
+    worker.wake_runner()
+    # Then all is done; on SQLite, which has no other clock, a lease may have run out by it
+    assert ground.wait_for_end(job_id) == ["succeeded"]
+    check_invariants(ground, job_id, digest=stock.digest)
+    assert len(lost(ground)) <= (ground.database.is_sqlite and step > 0)
+    assert worker.drain() == 0

@@ -17,14 +17,20 @@ from tests.faults.stock import Stock, write_opinions
 DOCUMENTS, POISONED = 4, 1
 
 
-@pytest.mark.parametrize(
-    ("word", "error", "variables"),
-    [
-        ("poisonraise", "this document is poison", {}),
-        ("poisoncrash", "SIGSEGV", {}),
-        ("poisonhang", "No progress", {"POSTQ_STALL_SECONDS": "3", "POSTQ_CRASH_BUDGET": "1"}),
-    ],
+POISONS = (
+    pytest.param("poisonraise", "this document is poison", {}, marks=pytest.mark.usual("sqlite-embedded")),
+    pytest.param("poisoncrash", "SIGSEGV", {}, marks=pytest.mark.usual("postgresql-redis")),
+    pytest.param(
+        "poisonhang",
+        "No progress",
+        {"POSTQ_STALL_SECONDS": "3", "POSTQ_CRASH_BUDGET": "1"},
+        marks=pytest.mark.usual("sqlite-rabbitmq"),
+    ),
 )
+
+
+@pytest.mark.fault(16)
+@pytest.mark.parametrize(("word", "error", "variables"), POISONS, ids=["raises", "crashes", "hangs"])
 def test_a_poisonous_document_is_quarantined_and_the_rest_finish(
     word: str, error: str, variables: dict[str, str], ground: Ground
 ) -> None:
@@ -49,6 +55,8 @@ def add_poisoned(ground: Ground, poison: dict[int, str]) -> int:
     return added.id
 
 
+@pytest.mark.fault(16)
+@pytest.mark.usual("postgresql-embedded")
 def test_a_runner_killed_for_memory_is_told_from_a_crash(ground: Ground, stock: Stock) -> None:
     # A MemoryError that Python could still raise; the kernel's own kill is staged in test_17_memory.
     corpus_id = add_poisoned(ground, {POISONED: "poisonmemory"})
@@ -59,6 +67,8 @@ def test_a_runner_killed_for_memory_is_told_from_a_crash(ground: Ground, stock: 
     check_invariants(ground, job_id)
 
 
+@pytest.mark.fault(16)
+@pytest.mark.usual("sqlite-redis")
 def test_a_crash_that_was_nobodys_fault_sets_no_document_apart(ground: Ground, stock: Stock) -> None:
     worker = ground.start_worker(**ground.at(CrashPoint.RUNNER_STARTED, nth=2))
     job_id = ground.classify()

@@ -37,6 +37,8 @@ def little_memory() -> Iterator[Path]:
             group.rmdir()
 
 
+@pytest.mark.fault(17)
+@pytest.mark.usual("sqlite-embedded")
 def test_a_runner_killed_by_the_kernel_for_memory_is_classed_so(ground: Ground, little_memory: Path) -> None:
     corpus_id = add_poisoned(ground, {POISONED: "poisongreed"})
     inside = ["sh", "-c", f'echo $$ > {little_memory}/cgroup.procs; exec "$@"', "sh"]

@@ -44,11 +44,9 @@ def job_ids(ground: Ground) -> list[int]:
     return [row[0] for row in ground.all(sa.select(job.c.id).order_by(job.c.id))]
 
 
-@pytest.mark.postgres
-def test_a_slot_is_fired_once_by_many_workers_one_of_them_frozen(
-    postgres_ground: Ground, stock: Stock
-) -> None:
-    ground = postgres_ground
+@pytest.mark.fault(18)
+@pytest.mark.usual("sqlite-redis", "postgresql-embedded")
+def test_a_slot_is_fired_once_by_many_workers_one_of_them_frozen(ground: Ground, stock: Stock) -> None:
     workers = [ground.start_worker() for _ in range(3)]
     wait_until(lambda: all(worker.said("The worker is ready") for worker in workers), 60)
     ground.freeze(workers[0])
@@ -64,6 +62,8 @@ def test_a_slot_is_fired_once_by_many_workers_one_of_them_frozen(
     check_invariants(ground, jobs[0], digest=stock.digest)
 
 
+@pytest.mark.fault(19)
+@pytest.mark.usual("sqlite-embedded", "postgresql-rabbitmq")
 def test_three_slots_without_a_worker_are_made_up_for_as_the_policy_says(ground: Ground) -> None:
     schedule_due(ground, slots=3, missed=MissedPolicy.ALL)
     ground.start_worker()

@@ -1,7 +1,10 @@
 """Faults 20 and 22: a worker is told to end, a job is cancelled, at every moment of its life."""
 
+import ctypes
 import signal
+import sys
 
+import psutil
 import pytest
 import sqlalchemy as sa
 
@@ -12,26 +15,29 @@ from postq.jobs.cancel import cancel
 from postq.models.attempt import AttemptOutcome
 from postq.models.tables import attempt, worker
 from tests.faults.accounting import check_invariants, check_no_orphans
-from tests.faults.ground import Ground, is_stopped
+from tests.faults.ground import PATIENT, Ground, is_stopped
 from tests.faults.stock import Stock, train_spec
 from tests.waiting import wait_until
 
-
-@pytest.mark.parametrize(
-    ("kind", "point"), [("classify", CrashPoint.RUNNER_STARTED), ("train", CrashPoint.RUNNER_MIDWAY)]
+DRAINED = (
+    pytest.param("classify", CrashPoint.RUNNER_STARTED, marks=pytest.mark.usual("sqlite-embedded")),
+    pytest.param("train", CrashPoint.RUNNER_MIDWAY, marks=pytest.mark.usual("postgresql-rabbitmq")),
 )
+
+
+@pytest.mark.fault(20)
+@pytest.mark.parametrize(("kind", "point"), DRAINED)
 def test_a_drained_worker_gives_its_shard_back_uncounted(
     kind: str, point: CrashPoint, ground: Ground
 ) -> None:
     # Given a runner with its work before it, so that it does not end before it hears of the stop
-    first = ground.start_worker(**ground.at(point, signal="STOP"))
+    first = ground.start_worker(**ground.at(point, signal="STOP"), **PATIENT)
     job_id = ground.classify() if kind == "classify" else ground.train(train_spec())
     ground.wait_until_reached()
-    runner = first.runner()
     # When the worker is told to end, and the runner gets to its next batch
     first.send(signal.SIGTERM)
     wait_until(lambda: first.said("The runner is asked to stop"), 30)
-    runner.resume()
+    first.wake_runner()
     # Then it ends in good order, and the attempt does not count
     assert first.process.wait(timeout=60) == 0
     assert AttemptOutcome.RELEASED in outcomes(ground, job_id) or ground.job(job_id).state == "succeeded"
@@ -44,27 +50,30 @@ def test_a_drained_worker_gives_its_shard_back_uncounted(
     check_invariants(ground, job_id)
 
 
+@pytest.mark.fault(20)
+@pytest.mark.usual("sqlite-embedded", "postgresql-redis")
 def test_a_rolling_restart_of_all_workers_under_load_loses_and_counts_nothing(
-    either_ground: Ground, stock: Stock
+    ground: Ground, stock: Stock
 ) -> None:
     # Given two workers at work, and more waiting than they have done when they are told to end
-    ground = either_ground
     jobs = [ground.classify() for _ in range(3)]
-    old = [ground.start_worker(), ground.start_worker()]
+    old = [ground.start_worker(**PATIENT), ground.start_worker(**PATIENT)]
     # When one after the other is replaced, and jobs keep coming
     for one in old:
         wait_until(lambda one=one: one.said("A shard was claimed"), 60)
         jobs.append(ground.classify())
-        ground.start_worker()
+        ground.start_worker(**PATIENT)
         assert one.drain() == 0
     # Then every document has its prediction, and no attempt was counted as failed
     assert set(ground.wait_for_end(*jobs)) == {"succeeded"}
     check_invariants(ground, *jobs, digest=stock.digest)
-    assert all((one.attempts, one.crashes) == (0, 0) for job_id in jobs for one in ground.shards(job_id))
+    shards = [one for job_id in jobs for one in ground.shards(job_id)]
+    assert [(one.id, one.failure, one.error) for one in shards if one.attempts or one.crashes] == []
 
 
-def test_a_worker_ends_and_says_why_when_the_schema_is_moved_under_it(either_ground: Ground) -> None:
-    ground = either_ground
+@pytest.mark.fault(20)
+@pytest.mark.usual("sqlite-embedded", "postgresql-rabbitmq")
+def test_a_worker_ends_and_says_why_when_the_schema_is_moved_under_it(ground: Ground) -> None:
     running = ground.start_worker()
     wait_until(lambda: running.said("The worker is ready"), 60)
     with ground.database.transaction() as session:
@@ -75,6 +84,8 @@ def test_a_worker_ends_and_says_why_when_the_schema_is_moved_under_it(either_gro
         assert one.said("newer than this postq")
 
 
+@pytest.mark.fault(20)
+@pytest.mark.usual("sqlite-redis")
 def test_a_runner_that_does_not_answer_is_ended_when_the_grace_is_over(ground: Ground, stock: Stock) -> None:
     stopping = ground.at(CrashPoint.RUNNER_MIDWAY, signal="STOP")
     first = ground.start_worker(**stopping, POSTQ_DRAIN_SECONDS="1")
@@ -89,6 +100,8 @@ def test_a_runner_that_does_not_answer_is_ended_when_the_grace_is_over(ground: G
     check_invariants(ground, job_id, digest=stock.digest)
 
 
+@pytest.mark.fault(20)
+@pytest.mark.usual("postgresql-embedded")
 def test_a_second_signal_ends_worker_and_runner_at_once(ground: Ground) -> None:
     first = ground.start_worker(**ground.at(CrashPoint.RUNNER_MIDWAY, signal="STOP"))
     job_id = ground.classify()
@@ -103,6 +116,25 @@ def test_a_second_signal_ends_worker_and_runner_at_once(ground: Ground) -> None:
     check_invariants(ground, job_id)
 
 
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux can send a signal to a thread of another process"
+)
+@pytest.mark.fault(20)
+@pytest.mark.usual("sqlite-embedded")
+def test_a_signal_that_another_thread_of_the_worker_takes_is_heeded(ground: Ground) -> None:
+    # Given a worker whose first thread, the one Python handles signals in, waits for the others
+    worker = ground.start_worker()
+    job_id = ground.classify()
+    assert ground.wait_for_end(job_id) == ["succeeded"]
+    others = [one.id for one in psutil.Process(worker.pid).threads() if one.id != worker.pid]
+    # When the kernel hands SIGTERM to one of these
+    assert ctypes.CDLL(None).tgkill(worker.pid, others[-1], signal.SIGTERM) == 0
+    # Then it ends all the same
+    assert worker.process.wait(timeout=60) == 0
+
+
+@pytest.mark.fault(22)
+@pytest.mark.usual("sqlite-embedded")
 def test_a_cancelled_job_stops_between_batches_and_keeps_nothing_half_done(ground: Ground) -> None:
     # Given one shard at work and five waiting
     first = ground.start_worker(**ground.at(CrashPoint.RUNNER_MIDWAY, signal="STOP"))
@@ -111,18 +143,17 @@ def test_a_cancelled_job_stops_between_batches_and_keeps_nothing_half_done(groun
     # When the job is cancelled, and the runner gets to its next batch
     cancel_job(ground, job_id)
     wait_until(lambda: first.said("The runner is asked to stop"), 30)
-    first.runner().resume()
+    first.wake_runner()
     # Then the job has ended and the worker lives on
     assert ground.wait_for_end(job_id) == ["cancelled"]
     check_invariants(ground, job_id)
     assert first.drain() == 0
 
 
-@pytest.mark.postgres
-def test_a_cancel_that_races_the_last_commit_ends_one_way_or_the_other(
-    postgres_ground: Ground, stock: Stock
-) -> None:
-    ground = postgres_ground
+@pytest.mark.fault(22)
+@pytest.mark.usual("postgresql-embedded")
+@pytest.mark.never(sqlite="another thread of the frozen supervisor may hold the one write lock")
+def test_a_cancel_that_races_the_last_commit_ends_one_way_or_the_other(ground: Ground, stock: Stock) -> None:
     # Given the supervisor frozen before the commit of the last shard
     first = ground.start_worker(**ground.at(CrashPoint.BEFORE_COMMIT, nth=6, signal="STOP"))
     job_id = ground.classify()
@@ -138,6 +169,27 @@ def test_a_cancel_that_races_the_last_commit_ends_one_way_or_the_other(
         cancel_job(ground, job_id)
 
 
+@pytest.mark.fault(22)
+@pytest.mark.usual("sqlite-redis", "postgresql-rabbitmq")
+def test_a_cancel_that_meets_a_finished_runner_ends_one_way_or_the_other(
+    ground: Ground, stock: Stock
+) -> None:
+    # Given the result of the last shard written, but not told
+    first = ground.start_worker(**ground.at(CrashPoint.AFTER_RESULT, nth=6, signal="STOP"))
+    job_id = ground.classify()
+    ground.wait_until_reached()
+    # When the job is cancelled and the runner tells its result at the same time
+    cancel_job(ground, job_id)
+    first.wake_runner()
+    # Then all of it is kept, or the job is cancelled and nothing is half done
+    (state,) = ground.wait_for_end(job_id)
+    assert state in ("succeeded", "cancelled")
+    check_invariants(ground, job_id, digest=stock.digest if state == "succeeded" else None)
+    assert first.drain() == 0
+
+
+@pytest.mark.fault(22)
+@pytest.mark.usual("sqlite-embedded", "postgresql-embedded")
 def test_blocked_and_waiting_jobs_are_cancelled_without_a_worker(ground: Ground) -> None:
     waiting = ground.classify()
     blocked = ground.classify(after_job_id=waiting)

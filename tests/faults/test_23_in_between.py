@@ -12,20 +12,20 @@ from postq.crash_points import CrashPoint
 from postq.models.bundle import BundleRow
 from postq.models.tables import job, prediction
 from tests.faults.accounting import check_invariants
-from tests.faults.conftest import MakeGround
 from tests.faults.ground import Ground, is_stopped
-from tests.faults.servers import PrivateRedis
 from tests.faults.stock import Stock, train_spec
 from tests.waiting import wait_until
 
 
-def test_fifty_identical_submits_at_once_with_one_key_make_one_job(either_ground: Ground) -> None:
+@pytest.mark.fault(21)
+@pytest.mark.usual("sqlite-embedded", "postgresql-redis")
+def test_fifty_identical_submits_at_once_with_one_key_make_one_job(ground: Ground, stock: Stock) -> None:
     numbers: list[int] = []
     start = threading.Barrier(50)
 
     def submit() -> None:
         start.wait()
-        numbers.append(either_ground.classify(idempotency_key="nightly"))
+        numbers.append(ground.classify(idempotency_key="nightly"))
 
     threads = [threading.Thread(target=submit) for _ in range(50)]
     for thread in threads:
@@ -34,10 +34,15 @@ def test_fifty_identical_submits_at_once_with_one_key_make_one_job(either_ground
         thread.join()
     assert len(numbers) == 50
     assert len(set(numbers)) == 1
-    assert either_ground.one(sa.select(sa.func.count()).select_from(job))[0] == 1
-    assert len(either_ground.shards(numbers[0])) == 6
+    assert ground.one(sa.select(sa.func.count()).select_from(job))[0] == 1
+    assert len(ground.shards(numbers[0])) == 6
+    ground.start_worker()
+    assert ground.wait_for_end(numbers[0]) == ["succeeded"]
+    check_invariants(ground, numbers[0], digest=stock.digest)
 
 
+@pytest.mark.fault(23)
+@pytest.mark.usual("sqlite-redis")
 def test_a_submit_that_died_before_its_nudge_is_done_all_the_same(ground: Ground, stock: Stock) -> None:
     command = [sys.executable, "-m", "postq", "classify-corpus", "opinions", "--bundle", "1"]
     died = subprocess.run(
@@ -54,12 +59,10 @@ def test_a_submit_that_died_before_its_nudge_is_done_all_the_same(ground: Ground
     check_invariants(ground, job_id, digest=stock.digest)
 
 
-@pytest.mark.redis
-def test_dependents_are_found_although_their_nudge_was_never_sent(
-    stocked: MakeGround, sqlite_database: object, private_redis: PrivateRedis
-) -> None:
+@pytest.mark.fault(23)
+@pytest.mark.usual("postgresql-rabbitmq")
+def test_dependents_are_found_although_their_nudge_was_never_sent(ground: Ground) -> None:
     # Given a supervisor that dies between the commit of a training and its nudge
-    ground = stocked(sqlite_database, broker_url=private_redis.url)  # type: ignore[arg-type]
     first = ground.start_worker(**ground.at(CrashPoint.AFTER_COMMIT))
     trained = ground.train(train_spec())
     evaluated = ground.evaluate(bundle=f"job:{trained}", after_job_id=trained)
@@ -72,6 +75,8 @@ def test_dependents_are_found_although_their_nudge_was_never_sent(
     check_invariants(ground, trained, evaluated)
 
 
+@pytest.mark.fault(23)
+@pytest.mark.usual("sqlite-embedded")
 def test_a_training_killed_between_moving_its_bundle_and_its_commit_is_done_again_alike(
     ground: Ground,
 ) -> None:
@@ -87,6 +92,8 @@ def test_a_training_killed_between_moving_its_bundle_and_its_commit_is_done_agai
         assert folders == {row.digest for row in session.scalars(sa.select(BundleRow))}
 
 
+@pytest.mark.fault(24)
+@pytest.mark.usual("sqlite-embedded", "postgresql-redis")
 def test_a_bundle_changed_during_a_job_fails_it_and_mixes_nothing(ground: Ground) -> None:
     # Given a job two of whose shards are done
     worker = ground.start_worker(**ground.at(CrashPoint.RUNNER_STARTED, nth=3, signal="STOP"))
@@ -99,7 +106,7 @@ def test_a_bundle_changed_during_a_job_fails_it_and_mixes_nothing(ground: Ground
     content = bytearray(weights.read_bytes())
     content[-1] ^= 0xFF
     weights.write_bytes(bytes(content))
-    worker.runner().resume()
+    worker.wake_runner()
     # Then the job fails and says why, and only the two shards before have predictions
     assert ground.wait_for_end(job_id) == ["failed"]
     assert "not the file its manifest describes" in ground.job(job_id).error
@@ -108,6 +115,8 @@ def test_a_bundle_changed_during_a_job_fails_it_and_mixes_nothing(ground: Ground
     assert {one.failure for one in ground.shards(job_id) if one.state == "dead"} == {"integrity"}
 
 
+@pytest.mark.fault(2, 5)
+@pytest.mark.usual("sqlite-embedded")
 def test_a_supervisor_frozen_inside_its_commit_holds_nobody_up_for_ever(ground: Ground, stock: Stock) -> None:
     # On SQLite the open transaction is the one write lock: everybody waits, and goes on when it is gone.
     frozen = ground.start_worker(**ground.at(CrashPoint.INSIDE_COMMIT, nth=2, signal="STOP"))

@@ -5,13 +5,21 @@ from pathlib import Path
 import pytest
 
 from tests.faults import nemesis
-from tests.services import fresh_postgres_database
+from tests.faults.matrix import Setting
 
 
 @pytest.mark.slow
-@pytest.mark.postgres
-def test_random_jobs_under_random_faults_lose_and_double_nothing(tmp_path: Path) -> None:
-    with fresh_postgres_database() as url:
-        done, counted = nemesis.run(tmp_path, seed=25, seconds=20, database_url=url)
+@pytest.mark.fault(25)
+@pytest.mark.usual("postgresql-redis")
+def test_random_jobs_under_random_faults_lose_and_double_nothing(
+    setting: Setting, broker_url: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    done, counted = nemesis.run(
+        tmp_path,
+        seed=25,
+        seconds=20,
+        database_url=request.getfixturevalue("postgres_url") if setting.database == "postgresql" else None,
+        broker_url=None if setting.broker == "embedded" else broker_url,
+    )
     assert (counted.lost, counted.duplicated, counted.unexpected) == (0, 0, 0)
     assert done.clean

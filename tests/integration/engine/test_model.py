@@ -1,212 +1,158 @@
-"""The engine against a model of it: random claims, renewals, commits, failures, cancels and passing time."""
+"""The engine against a model of it, on both databases: also jobs that wait for others, and relabelling."""
 
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
-import hypothesis.strategies as st
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, invariant, precondition, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
-from postq.contracts.failure import FailureClass
+from postq.contracts.specs import JobKind
 from postq.db import Database
 from postq.errors import Conflict
-from postq.jobs.cancel import cancel
-from postq.jobs.leases import Lease, register_checkpoint, release, renew
-from postq.jobs.retries import Action
-from postq.jobs.retry import retry_job
+from postq.jobs.relabelling import WORKER as RELABELLER
 from postq.jobs.states import JOB_SUCCEEDED, JOB_TERMINAL
+from postq.learning.thresholds.decision import Decision
 from postq.models.job import JobState
-from postq.models.tables import job, shard
-from tests.integration.engine.conftest import small_settings
-from tests.integration.engine.emptying import empty
-from tests.integration.engine.world import World
+from postq.models.tables import job
+from tests.integration.engine.machine import SOME, WORKERS, EngineMachine
+from tests.integration.engine.relabelling import begun, one_more
+from tests.integration.engine.world import AT_THRESHOLDS, hash_of
 
-WORKERS = st.sampled_from(["w1", "w2", "w3"])
-SOME = st.integers(min_value=0, max_value=10_000)
+POSTURES, STRICTER = 1, 2
+"""Two bundles of one model that differ by their thresholds and rules."""
+RULED = Decision(thresholds=(0.6, 0.6, 0.6), implies=((0, 1),), outranks=((2, 0),))
+MOST_JOBS = 10
 
 
-class EngineMachine(RuleBasedStateMachine):
-    """The model knows one thing well: which lease is held, that is, whose writes must count."""
+class WholeEngineMachine(EngineMachine):
+    """The model also knows which jobs have ended once, and which shards a relabelling holds."""
 
     def __init__(self, database: Database, home: Path) -> None:
-        super().__init__()
-        empty(database)
-        self.world = World(database, small_settings(database, home))
-        self.leases: list[Lease] = []
-        self.held: dict[int, tuple[int, datetime]] = {}
-        """Shard → (token, lease_until) of leases that are held."""
-        self.jobs: list[int] = []
-        self.committed: set[int] = set()
-
-    def is_held(self, lease: Lease) -> bool:
-        return lease.shard_id in self.held and self.held[lease.shard_id][0] == lease.token
-
-    def pick(self, some: int) -> Lease:
-        return self.leases[some % len(self.leases)]
+        super().__init__(database, home)
+        self.ended: set[int] = set()
+        """Jobs that were terminal at some time: what waited for their end may run."""
+        self.relabellings: dict[int, tuple[int, int]] = {}
+        """Job → its source and the bundle it is labelled by."""
+        self.copying: dict[int, list[int]] = {}
+        """Job → shards a relabelling took and has not labelled, in the order of their rows."""
 
     @initialize()
     def add_corpora_and_bundle(self) -> None:
-        self.world.add_corpus(9)
-        self.world.add_corpus(5, name="repeats", texts=lambda row: f"text {row % 2}")
-        self.world.add_bundle()
+        super().add_corpora_and_bundle()
+        stricter, model = hash_of("fingerprint w1 stricter"), hash_of("fingerprint w1")
+        assert self.world.add_bundle("stricter", weights="w1 stricter") == STRICTER
+        self.world.same_weights[stricter] = model
+        self.world.decisions[stricter] = RULED
+        self.jobs.append(self.world.classify(1))  # done, so that there is one to relabel and to follow
+        self.world.work_off()
 
-    @precondition(lambda self: len(self.jobs) < 6)
-    @rule(corpus=st.sampled_from([1, 2]), only_new=st.booleans(), priority=st.sampled_from([1, 100]))
-    def submit_classification(self, *, corpus: int, only_new: bool, priority: int) -> None:
-        self.jobs.append(self.world.classify(corpus, only_new=only_new, priority=priority))
+    @precondition(lambda self: len(self.jobs) < MOST_JOBS)
+    @rule(corpus=st.sampled_from([1, 2]))
+    def classify_by_the_stricter_bundle(self, corpus: int) -> None:
+        self.jobs.append(self.world.classify(corpus, "stricter"))
 
-    @precondition(lambda self: len(self.jobs) < 6)
-    @rule()
-    def submit_chain(self) -> None:
-        training = self.world.train(1, "chained")
-        self.jobs += [training, self.world.classify(2, f"job:{training}")]
+    @precondition(lambda self: self.jobs and len(self.jobs) < MOST_JOBS)
+    @rule(some=SOME, whatever=st.booleans(), only_new=st.booleans())
+    def submit_after_another(self, *, some: int, whatever: bool, only_new: bool) -> None:
+        before = self.jobs[some % len(self.jobs)]
+        state = self.world.state(before)
+        refused = state in JOB_TERMINAL - JOB_SUCCEEDED and not whatever
+        try:
+            job_id = self.world.classify(2, only_new=only_new, after_job_id=before, after_any=whatever)
+        except Conflict:
+            assert refused
+            return
+        assert not refused
+        assert (self.world.state(job_id) is JobState.BLOCKED) == (state not in JOB_TERMINAL)
+        self.jobs.append(job_id)
 
     @rule(worker=WORKERS)
     def claim(self, worker: str) -> None:
-        lease = self.world.claim(worker)
-        if lease is None:
-            return
-        assert lease.shard_id not in self.held
-        assert all(old.token < lease.token for old in self.leases if old.shard_id == lease.shard_id)
-        self.leases.append(lease)
-        self.held[lease.shard_id] = (lease.token, lease.lease_until)
-
-    @precondition(lambda self: self.leases)
-    @rule(some=SOME)
-    def renew(self, some: int) -> None:
-        lease = self.pick(some)
-        with self.world.session() as session:
-            answer = renew(session, lease, now=self.world.now, lease_seconds=60)
-        assert answer.held == self.is_held(lease)
-        if answer.held:
-            self.held[lease.shard_id] = (lease.token, self.world.now + timedelta(seconds=60))
-
-    @precondition(lambda self: self.leases)
-    @rule(some=SOME, quarantine=st.booleans())
-    def commit(self, *, some: int, quarantine: bool) -> None:
-        lease = self.pick(some)
-        failing = {lease.start_row: "ValueError: unreadable"} if quarantine else {}
-        counts = self.is_held(lease) or lease.attempt_id in self.committed
-        assert self.world.commit(lease, failing=failing) == counts
-        if counts:
-            self.committed.add(lease.attempt_id)
-        self.let_go(lease)
-
-    @precondition(lambda self: self.leases)
-    @rule(some=SOME, failure=st.sampled_from(list(FailureClass)))
-    def fail(self, some: int, failure: FailureClass) -> None:
-        lease = self.pick(some)
-        outcome = self.world.fail(lease, failure)
-        assert (outcome.action is not Action.FENCED) == self.is_held(lease)
-        self.let_go(lease)
-
-    @precondition(lambda self: self.leases)
-    @rule(some=SOME)
-    def release(self, some: int) -> None:
-        lease = self.pick(some)
-        with self.world.session() as session:
-            counted = release(session, lease, now=self.world.now, settings=self.world.settings)
-        assert counted == self.is_held(lease)
-        self.let_go(lease)
-
-    @precondition(lambda self: self.leases)
-    @rule(some=SOME, step=st.integers(1, 9))
-    def checkpoint(self, some: int, step: int) -> None:
-        lease = self.pick(some)
-        with self.world.session() as session:
-            counted = register_checkpoint(session, lease, f"checkpoints/{step}", step, self.world.now)
-        assert counted == self.is_held(lease)
-
-    @rule(seconds=st.sampled_from([1, 30, 61, 600]))
-    def pass_time(self, seconds: int) -> None:
-        self.world.later(seconds)
+        claimed = len(self.leases)
+        super().claim(worker)
+        for lease in self.leases[claimed:]:
+            before = self.world.job(lease.job_id).after_job_id
+            assert before is None or before in self.ended, "a job began before the one it waits for had ended"
 
     @rule()
-    def maintain(self) -> None:
-        self.world.maintain()
-        self.drop_expired()
+    def work_off_what_is_ready(self) -> None:
+        """So that more jobs succeed."""
+        self.world.work_off()
 
-    @precondition(lambda self: self.jobs)
+    @precondition(lambda self: self.jobs and len(self.jobs) < MOST_JOBS)
     @rule(some=SOME)
-    def cancel(self, some: int) -> None:
-        job_id = self.jobs[some % len(self.jobs)]
-        ended = self.world.state(job_id) in JOB_TERMINAL - {JobState.CANCELLED}
+    def begin_relabelling(self, some: int) -> None:
+        source = self.world.job(
+            self.likely(self.jobs, some, lambda one: self.world.state(one) in JOB_SUCCEEDED)
+        )
+        if source.kind is not JobKind.CLASSIFY or source.bundle_id not in (POSTURES, STRICTER):
+            return
+        assert source.id is not None
+        target = STRICTER if source.bundle_id == POSTURES else POSTURES
         try:
-            with self.world.session() as session:
-                cancel(session, job_id, now=self.world.now, settings=self.world.settings)
-            assert not ended
+            made = begun(self.world, source.id, target)
         except Conflict:
-            assert ended
+            assert source.state not in JOB_SUCCEEDED
+            return
+        assert source.state in JOB_SUCCEEDED
+        if made.created:
+            self._take_over(made.job_id, source.id, target)
 
-    @precondition(lambda self: self.jobs)
+    def _take_over(self, job_id: int, source: int, target: int) -> None:
+        self.jobs.append(job_id)
+        self.relabellings[job_id] = (source, target)
+        taken = sorted(self.world.shards(job_id), key=lambda one: one.start_row)
+        self.copying[job_id] = [one.id for one in taken if one.id is not None]
+        for one in taken:
+            assert (one.owner, one.token) == (RELABELLER, 1)
+            assert one.id is not None
+            self.held[one.id] = (1, self.world.now + timedelta(seconds=self.world.settings.lease_seconds))
+
+    @precondition(lambda self: self.relabellings)
     @rule(some=SOME)
-    def retry(self, some: int) -> None:
-        job_id = self.jobs[some % len(self.jobs)]
-        before = self.world.state(job_id)
-        try:
-            with self.world.session() as session:
-                after = retry_job(session, job_id, now=self.world.now, settings=self.world.settings)
-            assert before in (JobState.FAILED, JobState.CANCELLED)
-            assert after not in (JobState.FAILED, JobState.CANCELLED)
-        except Conflict:
-            assert self.world.state(job_id) is before
+    def relabel_one_more_shard(self, some: int) -> None:
+        job_id = self.likely(sorted(self.relabellings), some, self.left_to_label)
+        source, target = self.relabellings[job_id]
+        left = self.left_to_label(job_id)
+        decision = RULED if target == STRICTER else AT_THRESHOLDS
+        assert one_more(self.world, job_id, source, target, decision) == bool(left)
+        if not left:
+            return
+        del self.held[left[0]]
+        self.copying[job_id] = left[1:]
+        for one in left[1:]:
+            self.held[one] = (1, self.world.now + timedelta(seconds=self.world.settings.lease_seconds))
+
+    def left_to_label(self, job_id: int) -> list[int]:
+        """Shards a relabelling still holds, in the order of their rows."""
+        return [one for one in self.copying[job_id] if self.held.get(one, (0,))[0] == 1]
+
+    def likely(self, jobs: list[int], some: int, good: Callable[[int], object]) -> int:
+        """Mostly a job that is good, now and then any."""
+        wanted = [one for one in jobs if good(one)] if some % 5 else []
+        chosen = wanted or jobs
+        return chosen[some % len(chosen)]
 
     @invariant()
-    def leased_rows_are_those_the_model_holds(self) -> None:
+    def what_has_ended_blocks_nobody(self) -> None:
         with self.world.database.reading() as session:
-            query = sa.select(shard.c.id, shard.c.token).where(shard.c.state == "leased")
-            leased = {row.id: row.token for row in session.execute(query)}
-        assert leased == {shard_id: token for shard_id, (token, _) in self.held.items()}
-
-    def let_go(self, lease: Lease) -> None:
-        if self.is_held(lease):
-            del self.held[lease.shard_id]
-
-    def drop_expired(self) -> None:
-        for shard_id, (_, until) in list(self.held.items()):
-            if until < self.world.now:
-                del self.held[shard_id]
-
-    def teardown(self) -> None:
-        if not self.jobs:
-            return
-        self.world.verify_all()
-        self.finish_everything()
-        self.world.verify_all()
-        self.check_results()
-
-    def finish_everything(self) -> None:
-        """Given honest workers and time, every job ends, within a bound."""
-        for _ in range(100):
-            self.world.later(700)
-            self.world.maintain()
-            self.world.work_off()
-            with self.world.database.reading() as session:
-                states = set(session.scalars(sa.select(job.c.state)))
-            if states <= JOB_TERMINAL:
-                return
-        raise AssertionError("a job neither ends nor moves")
-
-    def check_results(self) -> None:
-        """Whatever happened on the way, complete runs over the same documents give the same result."""
-        digests: dict[tuple[int, int | None], set[str | None]] = {}
-        for job_id in self.jobs:
-            found = self.world.job(job_id)
-            complete = found.documents_predicted == found.documents_total
-            if found.kind == "classify" and found.state in JOB_SUCCEEDED and complete:
-                key = (found.corpus_id, found.bundle_id)
-                digests.setdefault(key, set()).add(self.world.verify(job_id).digest)
-        assert all(len(different) == 1 for different in digests.values())
+            rows = session.execute(sa.select(job.c.id, job.c.state, job.c.after_job_id)).all()
+        over = {row.id for row in rows if row.state in JOB_TERMINAL}
+        waiting = [row.id for row in rows if row.state is JobState.BLOCKED and row.after_job_id in over]
+        assert waiting == []
+        self.ended |= over
 
 
 @pytest.mark.slow
 def test_whatever_happens_the_promises_hold(shared_database: Database, tmp_path: Path) -> None:
     examples = 20 if shared_database.is_sqlite else 6
     run_machine(
-        lambda: EngineMachine(shared_database, tmp_path),
+        lambda: WholeEngineMachine(shared_database, tmp_path),
         settings=settings(
             max_examples=examples,
             stateful_step_count=35,

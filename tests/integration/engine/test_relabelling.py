@@ -1,45 +1,16 @@
 """Labels recomputed from stored scores: a job done shard by shard, finished by workers if need be."""
 
-import numpy as np
 import pytest
 import sqlalchemy as sa
 
 from postq.errors import BadInput, Conflict, IntegrityError, NotFound
-from postq.jobs.relabelling import begin_relabelling, relabel_next, require_finished_classification
 from postq.jobs.submit import Submitted
 from postq.learning.thresholds.decision import Decision
-from postq.models import BundleRow
 from postq.models.job import Job, JobState
 from postq.models.tables import job, prediction, quarantine
 from postq.predictions.query import PredictionFilter, predictions
+from tests.integration.engine.relabelling import AT_HIGH, HIGH, begun, one_more
 from tests.integration.engine.world import LABELS, World
-
-HIGH = np.array([0.6, 0.6, 0.6])
-AT_HIGH = Decision.at(HIGH)
-
-
-def begun(world: World, source: int, bundle: int) -> Submitted:
-    with world.session() as session:
-        return begin_relabelling(
-            session,
-            require_finished_classification(session, source),
-            bundle=session.get_one(BundleRow, bundle),
-            now=world.now,
-            settings=world.settings,
-        )
-
-
-def one_more(world: World, job_id: int, source: int, bundle: int, decision: Decision = AT_HIGH) -> bool:
-    with world.session() as session:
-        return relabel_next(
-            session,
-            job_id,
-            source_id=source,
-            bundle_id=bundle,
-            decision=decision,
-            now=world.now,
-            settings=world.settings,
-        )
 
 
 def relabelled(world: World, source: int, bundle: int, decision: Decision = AT_HIGH) -> Submitted:

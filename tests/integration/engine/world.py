@@ -36,6 +36,7 @@ CPU = Device(kind="cpu", name="test", memory_bytes=16_000_000_000)
 GPU = Device(kind="cuda", index=0, name="test", memory_bytes=80_000_000_000)
 LABELS = ("affirmed", "reversed", "remanded")
 THRESHOLDS = np.array([0.3, 0.5, 0.7], dtype=np.float32)
+AT_THRESHOLDS = Decision.at(THRESHOLDS)
 MORNING = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 
 
@@ -57,6 +58,10 @@ class World:
         self.database = database
         self.settings = settings
         self.now = MORNING
+        self.same_weights: dict[bytes, bytes] = {}
+        """Fingerprint of other thresholds → that of the model they are for, whose scores it gives."""
+        self.decisions: dict[bytes, Decision] = {}
+        """Fingerprint → thresholds and rules that are not the usual ones."""
 
     def later(self, seconds: float) -> datetime:
         """Move the clock."""
@@ -211,6 +216,7 @@ class World:
         )
         assert lease.bundle_id is not None
         assert lease.fingerprint is not None
+        model = self.same_weights.get(lease.fingerprint, lease.fingerprint)
         predicted = write_predictions(
             session,
             job_id=lease.job_id,
@@ -218,8 +224,8 @@ class World:
             bundle_id=lease.bundle_id,
             fingerprint=lease.fingerprint,
             labels=LABELS,
-            decision=Decision.at(THRESHOLDS),
-            batches=[batch_of(rows, hashes, lease.fingerprint)] if rows else [],
+            decision=self.decisions.get(lease.fingerprint, AT_THRESHOLDS),
+            batches=[batch_of(rows, hashes, model)] if rows else [],
             document_hashes=hashes,
         )
         quarantined = write_quarantine(
