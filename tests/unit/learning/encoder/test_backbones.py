@@ -303,7 +303,7 @@ def test_a_classifier_of_other_labels_is_refused(tiny_backbone: Path, tmp_path: 
     model.save_pretrained(tmp_path)
     backbone.tokenizer.save_pretrained(tmp_path)
     for labels in (LABELS[:2], LABELS[::-1]):
-        with pytest.raises(BundleUnusable, match="labels that are not the bundle's"):
+        with pytest.raises(BundleUnusable, match="labels, and not the bundle's"):
             load_classifier(tmp_path, labels=labels)
 
 
