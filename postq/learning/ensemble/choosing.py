@@ -11,12 +11,11 @@ from postq.contracts.recipes import EnsembleMethod
 from postq.errors import NotTrainable
 from postq.learning.bundle.bundle import Bundle
 from postq.learning.bundle.score_file import ScoredPart
-from postq.learning.bundle.split_file import read_split
 from postq.learning.ensemble.cascade import fit_cascade
 from postq.learning.ensemble.combining import Combination, Scores, best_weights
-from postq.learning.ensemble.stacking import FOLDS, Stacked, fit_stacked, learnable
+from postq.learning.ensemble.held_out import Cuts, assigned_folds, combined_held_out, each_fold
+from postq.learning.ensemble.stacking import Stacked, fit_stacked, learnable
 from postq.learning.metrics.counts import summary
-from postq.learning.tfidf.folds import assign_folds
 from postq.learning.thresholds.threshold_set import TunedOn
 from postq.learning.thresholds.tuning import HALF
 
@@ -27,7 +26,7 @@ class Chosen:
 
     combination: Combination
     scores: Scores
-    """(docs, labels) of the tuning documents; of a stack, each by one that was not fitted on it."""
+    """(docs, labels) of the tuning documents, each by a combination chosen, and members tuned, without it."""
     facts: dict[str, Any]
 
 
@@ -36,45 +35,57 @@ def choose(
     tuning: Sequence[ScoredPart],
     members: Sequence[Bundle],
     *,
+    own: Sequence[ScoredPart],
     on: TunedOn,
     defer_share: float,
 ) -> Chosen:
     """The combination by `method`, from the members' scores of documents that none of them learned from.
 
-    Raises NotTrainable where there are too few of these.
+    `own` is what each member's thresholds were tuned on. Raises NotTrainable where there are too few
+    documents to fit a stack, or none with a label for a cascade.
     """
-    truth, scores = tuning[0].truth, [part.scores for part in tuning]
-    weights = np.full(truth.shape[1], 1 / len(members))
     if method == "stacking":
-        found = _stacked(tuning, members)
-        combination = Combination(method=method, weights=tuple(weights.tolist()), stack=found.stack)
-        return Chosen(combination=combination, scores=found.scores, facts=_stack_facts(found, truth, members))
-    if method == "cascade":
-        return _cascaded(tuning, members, on=on, share=defer_share)
-    if method == "mean_logit":
-        weights = best_weights(truth, *scores)
-    combination = Combination(method=method, weights=tuple(weights.tolist()))
-    return Chosen(
-        combination=combination,
-        scores=combination.combine(scores, thresholds=cuts_of(members)),
-        facts={"method": method, "mean_weight_of_first": float(weights.mean())},
-    )
+        return _stacked(tuning, members)
+
+    def combination(rows: NDArray[np.bool_], cuts: Sequence[Cuts]) -> Combination:
+        truth, scores = tuning[0].truth[rows], [part.scores[rows] for part in tuning]
+        weights = np.full(truth.shape[1], 1 / len(members))
+        if method == "cascade":
+            cascade = fit_cascade(
+                truth, scores[0], cuts[0], labels=members[0].labels, share=defer_share, fitted_on=on
+            )
+            return Combination(method=method, weights=tuple(weights.tolist()), cascade=cascade)
+        if method == "mean_logit":
+            weights = best_weights(truth, *scores)
+        return Combination(method=method, weights=tuple(weights.tolist()))
+
+    everything = np.ones(len(tuning[0].truth), np.bool_)
+    chosen = combination(everything, cuts_of(members))
+    scores = chosen.combine([part.scores for part in tuning], thresholds=cuts_of(members))
+    for fold in each_fold(tuning, own, members):
+        combined_held_out(fold, combination(~fold.held_out, fold.cuts), tuning, into=scores)
+    return Chosen(combination=chosen, scores=scores, facts=_facts(chosen, share=defer_share))
 
 
-def _stacked(tuning: Sequence[ScoredPart], members: Sequence[Bundle]) -> Stacked:
+def _facts(chosen: Combination, *, share: float) -> dict[str, Any]:
+    if chosen.cascade is not None:
+        return {"method": "cascade", "share_wanted": share, "cutoff": chosen.cascade.cutoff}
+    return {"method": chosen.method, "mean_weight_of_first": float(np.mean(chosen.weights))}
+
+
+def _stacked(tuning: Sequence[ScoredPart], members: Sequence[Bundle]) -> Chosen:
     """Fitted in folds that keep near-duplicates together."""
-    first = tuning[0]
-    known = {entry.document_id: entry.cluster for entry in read_split(members[0].path)}
-    clusters = [known.get(name, -1 - at) for at, name in enumerate(first.document_ids)]
-    folds = min(FOLDS, len(set(clusters)))
-    if folds < 2:
+    truth, fold = tuning[0].truth, assigned_folds(tuning[0], members)
+    if not fold.any():
         raise NotTrainable(
             "The members keep honest scores of one document, or of near-duplicates of one: a stack cannot be "
             "fitted and judged apart.",
             hint="Use --method mean_logit, or train on more documents.",
         )
-    fold = assign_folds(first.truth, clusters, folds=folds, seed=members[0].recipe.seed)
-    return fit_stacked(first.truth, [part.scores for part in tuning], fold)
+    found = fit_stacked(truth, [part.scores for part in tuning], fold)
+    weights = (1 / len(members),) * truth.shape[1]
+    combination = Combination(method="stacking", weights=weights, stack=found.stack)
+    return Chosen(combination=combination, scores=found.scores, facts=_stack_facts(found, truth, members))
 
 
 def _stack_facts(found: Stacked, truth: NDArray[np.bool_], members: Sequence[Bundle]) -> dict[str, Any]:
@@ -91,22 +102,6 @@ def _stack_facts(found: Stacked, truth: NDArray[np.bool_], members: Sequence[Bun
 def cuts_of(members: Sequence[Bundle]) -> list[NDArray[np.float64]]:
     """Each member's own (labels,) thresholds."""
     return [member.thresholds.values for member in members]
-
-
-def _cascaded(
-    tuning: Sequence[ScoredPart], members: Sequence[Bundle], *, on: TunedOn, share: float
-) -> Chosen:
-    truth, cuts = tuning[0].truth, cuts_of(members)
-    cascade = fit_cascade(
-        truth, tuning[0].scores, cuts[0], labels=members[0].labels, share=share, fitted_on=on
-    )
-    combination = Combination(method="cascade", weights=(0.5,) * truth.shape[1], cascade=cascade)
-    scores = combination.combine([part.scores for part in tuning], thresholds=cuts)
-    return Chosen(
-        combination=combination,
-        scores=scores,
-        facts={"method": "cascade", "share_wanted": share, "cutoff": cascade.cutoff},
-    )
 
 
 def cascade_worth(

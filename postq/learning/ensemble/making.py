@@ -40,8 +40,9 @@ def make_ensemble(
     """Write the ensemble of verified bundles at `output`; it holds them all, hard-linked, and needs none.
 
     Weights are chosen and thresholds tuned on the documents all members keep honest scores of: validation
-    where one is an encoder; all that have out-of-fold scores where all are TF-IDF. A stack is fitted in folds
-    of these, thresholds are tuned on its out-of-fold scores, and the one kept is fitted on all of them.
+    where one is an encoder; all that have out-of-fold scores where all are TF-IDF. They are chosen in folds
+    of these, so that thresholds are tuned and figures told on scores that no document had a say in; what
+    is kept is chosen on all of them.
     A cascade's first member is the cheap one; `defer_share` of documents go to the second.
     `thresholds` defaults to `micro_macro`, and to `half` for AND, OR and cascades, whose scores reach 0.5
     exactly when the members' own decisions say so. Raises LabelSetMismatch, LeakRefused, BadInput,
@@ -53,7 +54,8 @@ def make_ensemble(
     tuning = _tuning(kept, members)
     out_of_fold = {each.tuned_on for each in kept} == {"out_of_fold"}
     on: TunedOn = "out_of_fold" if out_of_fold else "validation"
-    chosen = choose(method, tuning, members, on=on, defer_share=defer_share)
+    own = [each.tuning for each in kept]
+    chosen = choose(method, tuning, members, own=own, on=on, defer_share=defer_share)
     recipe = EnsembleRecipe(
         method=method,
         text=members[0].recipe.text,
@@ -137,7 +139,7 @@ def _facts(chosen: Chosen, members: Sequence[Bundle], kept: Sequence[StoredScore
 
 
 def _honest(validation: ScoredPart | None, tuned: ScoredPart) -> ScoredPart | None:
-    """Validation scores, those of tuning documents as in tuning: a stack learned from them."""
+    """Validation scores, those of tuning documents as in tuning: the combination learned from them."""
     if validation is None:
         return None
     where = {name: at for at, name in enumerate(tuned.document_ids)}

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ from postq.learning.bundle.manifest import model_digest
 from postq.learning.bundle.opening import read_manifest
 from postq.learning.bundle.score_file import read_scores
 from postq.learning.data import TrainingData
+from postq.learning.ensemble import held_out
 from postq.learning.ensemble import scorer as scorer_module
+from postq.learning.ensemble.choosing import choose
 from postq.learning.ensemble.combining import Combination, best_weights
 from postq.learning.ensemble.making import make_ensemble
 from postq.learning.ensemble.scorer import window_documents
 from postq.learning.hooks import Hooks
-from postq.learning.rejudging import read_metrics
+from postq.learning.rejudging import read_metrics, stored_scores
 from postq.learning.rethresholding import rethreshold_bundle
 from postq.learning.review import logit
 from postq.learning.scoring import Scorer, load_scorer
@@ -243,3 +246,22 @@ def test_how_documents_are_grouped_changes_no_score(
     parts = scored(made, DATA.test)
     assert sorted(whole) == sorted(parts)
     assert all((whole[row] == parts[row]).all() for row in whole)
+
+
+@pytest.mark.parametrize("method", ["mean_logit", "and", "or", "cascade"])
+def test_a_tuning_document_has_no_say_in_the_score_it_is_judged_by(
+    method: EnsembleMethod, members: list[Bundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given what two members were tuned on, and the same with the truth of every third document turned round
+    own = [stored_scores(member, metrics=read_metrics(member)).tuning for member in members]
+    fold = np.arange(len(own[0].truth)) % 3
+    monkeypatch.setattr(held_out, "assigned_folds", lambda first, members: fold)
+    turned = [replace(part, truth=part.truth ^ (fold == 1)[:, None]) for part in own]
+    # When both are combined
+    plain, other = (
+        choose(method, parts, members, own=parts, on="out_of_fold", defer_share=0.2).scores
+        for parts in (own, turned)
+    )
+    # Then these documents' scores are the same to the last bit, and those that learned from them are not
+    assert plain[fold == 1].tobytes() == other[fold == 1].tobytes()
+    assert (plain[fold != 1] != other[fold != 1]).any()
