@@ -56,7 +56,7 @@ def kill(victim: str, ground: Ground, worker: WorkerHandle) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.fault(1, 3)
-@pytest.mark.parametrize(("victim", "outcomes"), VICTIMS)
+@pytest.mark.parametrize(("victim", "outcomes"), VICTIMS, ids=["rank", "runner", "worker"])
 def test_a_training_in_two_processes_that_was_killed_goes_on_and_ends_as_if_nothing_had_been(
     victim: str, outcomes: list[str], ground: Ground
 ) -> None:
