@@ -25,6 +25,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "default": {},
     "log": {"term_weightings": ("log",)},
     "bm25": {"term_weightings": ("bm25",)},
+    "C up to 256": {"regularisation": (4.0, 16.0, 64.0, 256.0)},
     "5 folds": {"folds": 5},
     "20 folds": {"folds": 20},
     "40 folds": {"folds": 40},

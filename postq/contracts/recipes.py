@@ -72,7 +72,7 @@ class TfidfRecipe(Record):
     fold."""
     stop_words: Literal["english"] | None = None
     class_weight: Literal["balanced"] | None = "balanced"
-    regularisation: tuple[float, ...] = (4.0, 16.0, 64.0)
+    regularisation: tuple[float, ...] = (4.0, 16.0, 64.0, 256.0)
     """Candidate values of scikit-learn's C; more than one is chosen out of fold on the training split."""
     fit_on: Literal["train", "train_and_validation"] = "train_and_validation"
     """Nothing is tuned on the validation split, so its documents may teach too; test never does."""
