@@ -17,7 +17,7 @@ SECOND_EPOCH = 7
 """An optimizer step of the second epoch: six make one here, at whose end a checkpoint is written."""
 
 VICTIMS = (
-    pytest.param("rank", ["failed", "committed"], marks=pytest.mark.usual("sqlite-embedded")),
+    pytest.param("rank", ["failed", "committed"], marks=pytest.mark.usual()),
     pytest.param("runner", ["failed", "committed"], marks=pytest.mark.usual()),
     pytest.param("worker", ["lost", "committed"], marks=pytest.mark.usual()),
 )

@@ -105,7 +105,7 @@ def test_a_json_list_is_recognised(tmp_path: Path, read: Any) -> None:
 def test_a_corpus_without_one_usable_document_names_the_commonest_reason(
     write_lines: Any, snapshot: Any, nothing_written: Any
 ) -> None:
-    with pytest.raises(CorpusUnreadable, match=r"None of the 3 records .* too_short \(2\)"):
+    with pytest.raises(CorpusUnreadable, match=r"no usable document in 3 records; .* too_short \(2\)"):
         snapshot(write_lines([{"id": "1", "text": "few"}, {"id": "2", "text": "few"}, b"{"]))
     nothing_written()
 
