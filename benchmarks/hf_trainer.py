@@ -58,6 +58,9 @@ def options() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", help="cpu, cuda:0 or mps")
     parser.add_argument("--documents", type=int, default=8)
     parser.add_argument("--layers", type=int, default=12)
+    parser.add_argument(
+        "--padded", type=int, help="also the Trainer in padded batches of so many; 4 need 30 GB"
+    )
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--threads", type=int, help="default: the count that multiplies fastest now")
     return parser.parse_args()
@@ -78,7 +81,7 @@ def main() -> None:
         data = judgments(split_corpus("fca_catchphrases", folder, recipe), count)
         build_backbone(folder / "backbone", data, layers=layers)
         contest = Contest(recipe, data, folder=folder, device=asked.device)
-        seen = contest.rounds(asked.rounds)
+        seen = contest.rounds(asked.rounds, padded=asked.padded)
     rows = table(seen, documents=count)
     record(
         "hf_trainer_quick" if asked.quick else "hf_trainer",
@@ -140,13 +143,15 @@ class Contest:
         self._examples = self._tokenised(data.train)
         self.tokens = sum(len(example["input_ids"]) for example in self._examples)
 
-    def rounds(self, count: int) -> list[dict[str, float]]:
+    def rounds(self, count: int, *, padded: int | None) -> list[dict[str, float]]:
         """Seconds by way, `count` times, each way in turn."""
         ways: dict[str, Callable[[], float]] = {
             "Trainer, 1 document × 4": lambda: self._trainer(documents=1, accumulation=4),
-            "Trainer, padded batches of 4": lambda: self._trainer(documents=4, accumulation=1),
             "postq": self._postq,
         }
+        if padded:
+            name = f"Trainer, padded batches of {padded}"
+            ways[name] = lambda: self._trainer(documents=padded, accumulation=4 // padded)
         seen = []
         for at in range(count):
             names = list(ways)
