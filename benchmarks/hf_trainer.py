@@ -1,7 +1,7 @@
 """A whole epoch of fine-tuning: postq against the Trainer of transformers, documents and steps equal.
 
-`python -m benchmarks.hf_trainer` (needs `pip install accelerate`, which the Trainer asks for; about a quarter
-of an hour on two quiet cores), `--quick` to try it, `--device cuda:0` with more documents for a GPU.
+`python -m benchmarks.hf_trainer` (needs `pip install accelerate`, which the Trainer asks for; took
+five minutes on two cores), `--quick` to try it, `--device cuda:0` with more documents for a GPU.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--documents", type=int, default=8)
     parser.add_argument("--layers", type=int, default=12)
     parser.add_argument(
-        "--padded", type=int, help="also the Trainer in padded batches of so many; 4 need 30 GB"
+        "--padded", type=int, help="also the Trainer in padded batches of so many; 4 took over 23 GB"
     )
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--threads", type=int, help="default: the count that multiplies fastest now")
