@@ -132,16 +132,24 @@ def _join_equal(hashes: Sequence[bytes], forest: "_Forest") -> None:
 def _join_similar(
     bucket: NDArray[np.int64], values: NDArray[np.uint32], forest: "_Forest", similarity: float
 ) -> None:
-    """Compare a bucket's first row with the rest, join those alike, and go on with those that are not."""
+    """Join rows that are alike, each pair of the bucket compared unless both are in one tree already.
+
+    The row that is compared with all other trees is one of the smallest: of thousands of copies of one form
+    and a few strangers, only the strangers are.
+    """
+    roots = np.array([forest.root(int(row)) for row in bucket], dtype=np.int64)
     while len(bucket) > 1:
-        leader, others = bucket[0], bucket[1:]
-        root = forest.root(int(leader))
-        strangers = np.array([forest.root(int(row)) != root for row in others])
-        others = others[strangers]
-        alike = (values[others] == values[leader]).mean(axis=1) >= similarity
-        for row in others[alike]:
-            forest.join(int(leader), int(row))
-        bucket = others[~alike]
+        trees, of_row, sizes = np.unique(roots, return_inverse=True, return_counts=True)
+        if len(trees) == 1:
+            return
+        leader = int(sizes[of_row].argmin())
+        others = np.flatnonzero(roots != roots[leader])
+        alike = others[(values[bucket[others]] == values[bucket[leader]]).mean(axis=1) >= similarity]
+        joined = np.unique(np.append(roots[alike], roots[leader]))
+        for root in joined:
+            forest.join(int(root), int(roots[leader]))
+        roots[np.isin(roots, joined)] = joined[0]
+        bucket, roots = np.delete(bucket, leader), np.delete(roots, leader)
 
 
 class _Forest:

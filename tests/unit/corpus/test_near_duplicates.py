@@ -5,10 +5,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from postq.contracts.document import Document
 from postq.corpus.minhash import PERMUTATIONS, SHINGLE_WORDS, MinHasher, words_of
 from postq.corpus.near_duplicates import (
+    SIMILARITY,
+    Signatures,
+    _bands,
     cluster_documents,
     cluster_signatures,
     find_near_duplicates,
@@ -136,6 +140,27 @@ def test_many_copies_of_one_form_are_one_cluster() -> None:
     form = words(rng, 300)
     filled = [document(" ".join([*form, f"name{n}"])) for n in range(500)]
     assert len(set(cluster_documents(filled).tolist())) == 1
+
+
+def test_clusters_of_forms_just_alike_enough_are_those_of_comparing_every_pair() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(40):  # twelve documents of one form each, about 80 % alike two by two
+        form = rng.integers(0, 2**32, PERMUTATIONS, dtype=np.uint32)
+        own = rng.integers(0, 2**32, (12, PERMUTATIONS), dtype=np.uint32)
+        values = np.where(rng.random(own.shape) < 0.11, own, form)
+        signatures = Signatures(values=values, content_hashes=[bytes([row]) for row in range(12)])
+        assert cluster_signatures(signatures).tolist() == slow_clusters(values)
+
+
+def slow_clusters(values: NDArray[np.uint32]) -> list[int]:
+    """Numbers of the clusters when every pair that shares a band and is alike is joined."""
+    bands = list(_bands(values))
+    near = (values[:, None] == values).mean(axis=2) >= SIMILARITY
+    joined = near & np.any([keys[:, None] == keys for keys in bands], axis=0)
+    for _ in values:
+        joined = joined @ joined
+    first = joined.argmax(axis=1).tolist()
+    return [sorted(set(first)).index(row) for row in first]
 
 
 def test_equal_content_shares_a_cluster_even_where_signatures_cannot_tell() -> None:
