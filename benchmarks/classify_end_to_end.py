@@ -52,8 +52,7 @@ class Bench:
         """Train on the base corpus and classify it once, so that worker and runner are warm; the bundle."""
         file = self.file("1x")
         self.postq("corpus", "add", "base", file)
-        simple = ("--set", "regularisation=[4.0]", "--set", 'term_weightings=["log"]')
-        self.postq("submit-train", "base", "--preset", "tfidf", *simple, "--wait")
+        self.postq("submit-train", "base", "--preset", "tfidf", "--set", "regularisation=[4.0]", "--wait")
         self.postq("classify-corpus", "base", "--bundle", "job:1", "--wait")
         bundle = json.loads(self.postq("bundles", "show", "job:1", "--json"))
         return self.folder / "home" / bundle["path"]

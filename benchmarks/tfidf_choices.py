@@ -23,9 +23,10 @@ from postq.learning.training import train_bundle
 METHODS = ("global", "shrunk", "micro_macro")
 ARMS: dict[str, dict[str, Any]] = {
     "default": {},
-    "log": {"term_weightings": ("log",)},
     "bm25": {"term_weightings": ("bm25",)},
-    "C up to 256": {"regularisation": (4.0, 16.0, 64.0, 256.0)},
+    "log or bm25": {"term_weightings": ("log", "bm25")},
+    "C up to 64": {"regularisation": (4.0, 16.0, 64.0)},
+    "C up to 4096": {"regularisation": (4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0)},
     "5 folds": {"folds": 5},
     "20 folds": {"folds": 20},
     "40 folds": {"folds": 40},

@@ -66,10 +66,10 @@ class TfidfRecipe(Record):
     ngram_max: int = Field(2, ge=1, le=3)
     min_df: int = Field(2, ge=1)
     max_df: float = Field(0.95, gt=0, le=1)
-    term_weightings: tuple[TermWeighting, ...] = Field(("log", "bm25"), min_length=1)
+    term_weightings: tuple[TermWeighting, ...] = Field(("log",), min_length=1)
     """What a term's count in a document is worth: the count (`raw`), 1 + ln(count) (`log`, scikit-learn's
-    sublinear form), or BM25's, which also looks at the document's length; more than one is chosen out of
-    fold."""
+    sublinear form), or BM25's (`bm25`), which also looks at the document's length; more than one is chosen
+    out of fold, at three more fits each."""
     stop_words: Literal["english"] | None = None
     class_weight: Literal["balanced"] | None = "balanced"
     regularisation: tuple[float, ...] = (4.0, 16.0, 64.0, 256.0)
