@@ -25,10 +25,11 @@ _NOISY = ("alembic", "amqp", "celery.redirected", "kombu", "urllib3")
 
 
 def configure_logging(settings: Settings, *, component: str, stream: TextIO | None = None) -> None:
-    """Send structlog and standard logging to `stream` (default: stderr) in the settings' format and level.
+    """Send structlog, standard logging and Python's warnings to `stream`, in the settings' format and level.
 
-    Every line names the `component` (such as `worker` or `runner`). Standard output is never used: it
-    belongs to the CLI's answers and to the runner's messages. Calling it again replaces the set-up.
+    The default stream is stderr. Every line names the `component` (such as `worker` or `runner`). Standard
+    output is never used: it belongs to the CLI's answers and to the runner's messages. Calling it again
+    replaces the set-up.
     """
     target = stream or sys.stderr
     shared = _shared_processors(component, secrets=_passwords_of(settings))
@@ -51,6 +52,7 @@ def configure_logging(settings: Settings, *, component: str, stream: TextIO | No
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.log_level.upper())
+    logging.captureWarnings(True)
     for name in _NOISY:
         logging.getLogger(name).setLevel(max(root.level, logging.WARNING))
 

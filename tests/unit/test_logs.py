@@ -3,7 +3,8 @@
 import io
 import json
 import logging
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -18,15 +19,17 @@ DECODED = "s3cr@t-Pass"
 
 
 @pytest.fixture
-def log() -> Callable[..., io.StringIO]:
+def log() -> Iterator[Callable[..., io.StringIO]]:
     """Sets logging up with the given settings and returns the stream it writes to."""
+    logging.captureWarnings(False)
 
     def start(**settings: Any) -> io.StringIO:
         stream = io.StringIO()
         configure_logging(Settings(**settings), component="worker", stream=stream)
         return stream
 
-    return start
+    yield start
+    logging.captureWarnings(False)
 
 
 def secret_settings(**more: Any) -> dict[str, Any]:
@@ -60,6 +63,16 @@ def test_standard_logging_goes_the_same_way_and_is_masked_too(log: Any) -> None:
     line = json.loads(stream.getvalue())
     assert line["event"] == "Connecting to redis://:***@broker"
     assert line["component"] == "worker"
+
+
+def test_a_librarys_warning_is_a_line_like_any_other(log: Any) -> None:
+    stream = log(**secret_settings(log_format="json"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        warnings.warn("redis://:another-secret@broker is slow", UserWarning, stacklevel=1)
+    line = json.loads(stream.getvalue())
+    assert (line["component"], line["level"]) == ("worker", "warning")
+    assert "UserWarning: redis://:***@broker is slow" in line["event"]
 
 
 def test_lines_below_the_level_are_dropped(log: Any) -> None:
