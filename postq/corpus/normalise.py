@@ -12,6 +12,8 @@ from postq.counted import counted
 
 MIN_WORDS = 10
 """Documents with fewer words, headings included, are set aside: three such once made a whole training NaN."""
+LONGEST_NAME_BYTES = 2_000
+"""Of an id or a label. PostgreSQL indexes both, and an index row holds 2,704 bytes."""
 HASH_BYTES = 16
 PARAGRAPH_BREAK = "\n\n"
 
@@ -43,7 +45,8 @@ def clean_line(text: str) -> str:
 def normalise(record: RawRecord) -> NormalisedDocument:
     """Bring a record into the one spelling.
 
-    Raises UnfitRecord when nothing, or fewer than MIN_WORDS words, are left.
+    Raises UnfitRecord when nothing, or fewer than MIN_WORDS words, are left, and for an id or a label of more
+    than LONGEST_NAME_BYTES.
     """
     text, spans = _join(record.sections)
     words = text.count(" ") + text.count(PARAGRAPH_BREAK) + 1 if text else 0
@@ -51,15 +54,26 @@ def normalise(record: RawRecord) -> NormalisedDocument:
         reason = SetAsideReason.TOO_SHORT if words else SetAsideReason.MISSING_TEXT
         detail = f"{counted(words, 'word')}, fewer than {MIN_WORDS}" if words else "no words at all"
         raise UnfitRecord(reason, detail, document_id=record.document_id)
+    labels = tuple(sorted({cleaned for label in record.labels if (cleaned := clean_line(label))}))
+    _check_names(record.document_id, labels)
     return NormalisedDocument(
         document_id=record.document_id,
         text=text,
         heading_spans=spans,
-        labels=tuple(sorted({cleaned for label in record.labels if (cleaned := clean_line(label))})),
+        labels=labels,
         content_hash=content_hash(text),
         word_count=words,
         split=record.split,
     )
+
+
+def _check_names(identifier: str, labels: tuple[str, ...]) -> None:
+    for what, name in (("id", identifier), *(("label", label) for label in labels)):
+        size = len(name.encode())
+        if size > LONGEST_NAME_BYTES:
+            raise UnfitRecord(
+                SetAsideReason.TOO_LONG, f"the {what} has {size:,} bytes, more than {LONGEST_NAME_BYTES:,}"
+            )
 
 
 def content_hash(text: str) -> bytes:

@@ -15,7 +15,7 @@ class SetAsideReason(StrEnum):
     MISSING_ID = "missing_id"  # no id, or a blank one
     MISSING_TEXT = "missing_text"  # no text, or nothing but white space and control characters
     TOO_SHORT = "too_short"  # fewer than ten words
-    TOO_LONG = "too_long"  # larger than the cap on one record; never held in memory whole
+    TOO_LONG = "too_long"  # larger than the cap on one record, or its id or a label on that of names
     REPEATED_ID = "repeated_id"  # an earlier record of this corpus has the id; the first one stays
     UNKNOWN_SPLIT = "unknown_split"  # a split that is none of train, validation and test
 

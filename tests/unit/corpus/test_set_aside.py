@@ -141,6 +141,24 @@ def test_a_line_over_the_cap_is_set_aside_and_the_next_line_is_read(
     assert (record.document_id, aside.reason) == ("2", "too_long")
 
 
+def test_an_id_or_a_label_too_long_for_an_index_is_set_aside(
+    write_lines: Any, snapshot: Any, words: str, tmp_path: Path
+) -> None:
+    section = [{"paragraphs": [words]}]
+    name = "ü" * 1000
+    lines = [
+        opinion(documentId=name, postures=[name], sections=section),
+        opinion(documentId=name + "x", sections=section),
+        opinion(documentId="long label", postures=["short", name + "x"], sections=section),
+    ]
+    facts = snapshot(write_lines(lines))
+    assert (facts.documents, facts.reasons) == (1, {"too_long": 2})
+    assert [aside.detail for aside in read_set_aside(tmp_path / "snapshot")] == [
+        "the id has 2,001 bytes, more than 2,000",
+        "the label has 2,001 bytes, more than 2,000",
+    ]
+
+
 def test_blank_lines_are_no_records(write_lines: Any, read: Any) -> None:
     records, set_aside = read(write_lines([b"", b"  \t", opinion()]))
     assert ([record.number for record in records], set_aside) == ([3], [])
