@@ -40,6 +40,9 @@ WAL_RETRY_SECONDS = 0.02
 POSTGRES_CONNECT_SECONDS = 5
 POSTGRES_STOPPED_CLIENT_SECONDS = 60
 """A client frozen inside a transaction loses it, and its row locks, after this long."""
+ONE_STATE = "REPEATABLE READ"
+"""Isolation of readers. With PostgreSQL's default each statement sees what was committed before it, so that
+the rows and the history of a job at work would contradict each other."""
 POSTGRES_SERVER_OPTIONS = (
     f"idle_in_transaction_session_timeout={POSTGRES_STOPPED_CLIENT_SECONDS}s",
     "tcp_keepalives_idle=10",
@@ -102,6 +105,8 @@ class Database:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._writer = engine.execution_options(postq_begin="IMMEDIATE")
+        # SQLite's readers see one state anyway.
+        self._reader = engine if self.is_sqlite else engine.execution_options(isolation_level=ONE_STATE)
 
     @property
     def is_sqlite(self) -> bool:
@@ -116,8 +121,8 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """One read-only look at a consistent state."""
-        with _told_clearly(), Session(self.engine, expire_on_commit=False) as session:
+        """One read-only look at a consistent state: what others commit meanwhile is not seen."""
+        with _told_clearly(), Session(self._reader, expire_on_commit=False) as session:
             yield session
 
     def dispose(self) -> None:
@@ -130,6 +135,8 @@ def _told_clearly() -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError, InternalError) as exc:
+        if _is_beyond_limits(exc):
+            raise
         raise database_error(exc) from exc
     except DatabaseError as exc:
         if (
@@ -137,6 +144,11 @@ def _told_clearly() -> Iterator[None]:
         ):  # its subclasses are bugs of the caller, such as a broken constraint
             raise
         raise database_error(exc) from exc  # a file that is no database, or a damaged one
+
+
+def _is_beyond_limits(exc: DBAPIError) -> bool:
+    """Whether PostgreSQL refused what was sent for its size (class 54): waiting for it would never end."""
+    return str(getattr(exc.orig, "sqlstate", "")).startswith("54")
 
 
 def database_error(exc: DBAPIError) -> DatabaseUnavailable:

@@ -1,6 +1,7 @@
 """Firing schedules: each due slot becomes one job, or one line saying why it did not, in one transaction."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import islice, takewhile
 
@@ -10,7 +11,7 @@ from sqlmodel import col
 
 from postq.contracts.specs import ClassifySpec, Requirements
 from postq.db import insert_if_absent, storable
-from postq.errors import PostqError
+from postq.errors import Conflict, PostqError
 from postq.jobs.cancel import cancel
 from postq.jobs.maintenance import Counts
 from postq.jobs.slots import newest_slot, next_slot, slots_after
@@ -128,7 +129,9 @@ def _try_to_submit(
     try:
         with session.begin_nested():
             if before is not None and of.overlap is OverlapPolicy.CANCEL_OLD:
-                cancel(session, before, now=now, settings=settings, reason=f"schedule {of.name} fired again")
+                with suppress(Conflict):  # it ended since it was looked up: nothing is left to cancel
+                    reason = f"schedule {of.name} fired again"
+                    cancel(session, before, now=now, settings=settings, reason=reason)
             submit_fire(session, of, slot=slot, now=now, settings=settings, after_job_id=before)
     except PostqError as exc:
         return storable(f"failed: {exc.message} {exc.hint}")

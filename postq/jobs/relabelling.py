@@ -207,8 +207,12 @@ def _copy(
     bundle: BundleRow,
     decision: Decision,
 ) -> StoredCounts:
-    """One shard's predictions, cut anew, and its quarantined documents as they are."""
+    """One shard's predictions, cut anew, and its quarantined documents as they are.
+
+    Raises Conflict when `source_id` was forgotten meanwhile: its predictions are then on their way out.
+    """
     assert bundle.id is not None
+    _keep_from_being_forgotten(session, source_id, lease.job_id)
     written = 0
     for batch in stored_batches(session, source_id, start_row=lease.start_row, stop_row=lease.stop_row):
         written += write_predictions(
@@ -232,6 +236,16 @@ def _copy(
         session, job_id=lease.job_id, attempt_id=lease.attempt_id, failures=failures
     )
     return StoredCounts(predicted=written, quarantined=quarantined)
+
+
+def _keep_from_being_forgotten(session: Session, source_id: int, job_id: int) -> None:
+    """Hold the source's row until the transaction ends, so that its predictions cannot be swept away."""
+    held = sa.select(job.c.id).where(job.c.id == source_id).with_for_update(read=True, key_share=True)
+    if session.scalar(held) is None:
+        raise Conflict(
+            f"Job {source_id} was forgotten while its labels were recomputed.",
+            hint=f"Workers score what is left of job {job_id} within a minute; see: postq status {job_id}.",
+        )
 
 
 def _check(session: Session, source: Job) -> None:

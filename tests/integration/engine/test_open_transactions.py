@@ -1,17 +1,23 @@
 """Transactions that stay open: a slow worker must not hold up the others, nor be overlooked by them."""
 
+import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
 
+from postq.bulk import insert_many
 from postq.contracts.failure import FailureClass
 from postq.jobs.claims import claim
 from postq.jobs.reconcile import expire_leases
 from postq.jobs.retries import fail_attempt
+from postq.jobs.verify import verify_job
 from postq.models.job import JobState
+from postq.models.tables import event, prediction_label
+from postq.worker.outages import is_outage
 from tests.integration.engine.world import CPU, World
 
 # SQLite lets one writer in at a time, so only PostgreSQL has several open at once.
@@ -78,6 +84,23 @@ def test_a_failure_and_a_commit_that_end_the_last_two_shards_at_once_end_the_job
         assert other.result(timeout=10)
     assert busy.state(1) is JobState.FAILED
     busy.verify_all()
+
+
+def test_a_look_sees_one_state_whatever_is_committed_meanwhile(busy: World) -> None:
+    lease = busy.must_claim()
+    with busy.database.reading() as session:
+        before = session.scalar(sa.select(sa.func.count()).select_from(event))
+        assert busy.commit(lease)
+        assert session.scalar(sa.select(sa.func.count()).select_from(event)) == before
+        # So rows read before fit a history read after.
+        assert verify_job(session, lease.job_id).problems == ()
+
+
+def test_what_the_database_will_never_take_is_not_waited_for(busy: World) -> None:
+    name = hashlib.shake_256(b"").hexdigest(9000)  # more than an index holds, and not to be compressed
+    with pytest.raises(OperationalError) as refused, busy.session() as session:
+        insert_many(session, prediction_label, ("job_id", "row", "label", "score"), [(1, 0, name, 0.5)])
+    assert not is_outage(refused.value)
 
 
 def test_a_client_frozen_inside_a_transaction_loses_its_locks_in_bounded_time(busy: World) -> None:

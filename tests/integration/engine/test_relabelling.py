@@ -4,6 +4,7 @@ import pytest
 import sqlalchemy as sa
 
 from postq.errors import BadInput, Conflict, IntegrityError, NotFound
+from postq.jobs.prune import forget_job, sweep_predictions
 from postq.jobs.submit import Submitted
 from postq.learning.thresholds.decision import Decision
 from postq.models.job import Job, JobState
@@ -133,6 +134,24 @@ def test_a_split_shard_is_copied_by_the_pieces_that_replaced_it(world: World) ->
     made = relabelled(world, source, world.add_bundle("stricter", weights="w1 stricter"))
     verified = world.verify(made.job_id)
     assert (verified.predicted, verified.quarantined) == (7, 1)
+
+
+def test_a_source_forgotten_meanwhile_is_not_passed_over_in_silence(world: World) -> None:
+    _, source = classified(world)
+    new = world.add_bundle("stricter", weights="w1 stricter")
+    made = begun(world, source, new)
+    assert one_more(world, made.job_id, source, new)
+    with world.session() as session:
+        forget_job(session, source)
+        sweep_predictions(session)
+    with pytest.raises(Conflict, match="was forgotten while"):
+        one_more(world, made.job_id, source, new)
+    # Then workers score the rest, and no document is taken for one that was scored before
+    world.later(61)
+    world.maintain()
+    world.work_off()
+    verified = world.verify(made.job_id)
+    assert (verified.predicted, verified.skipped) == (10, 0)
 
 
 @pytest.mark.parametrize("state", [JobState.READY, JobState.RUNNING, JobState.CANCELLED])

@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from postq.errors import BadInput, Conflict, NotFound
+from postq.jobs import firing
 from postq.jobs.firing import fire_due_schedules
 from postq.jobs.schedules import (
     add_schedule,
@@ -131,6 +132,21 @@ def test_an_unfinished_run_is_skipped_over_queued_behind_or_cancelled(nightly: W
     world.work_off()
     assert world.job(4).reason.startswith("nothing new")
     world.verify_all()
+
+
+def test_a_run_that_ends_while_it_is_to_be_cancelled_costs_no_fire(
+    nightly: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = nightly
+    add(world, overlap=OverlapPolicy.CANCEL_OLD)
+    at(world, "03-03 02:00:01")
+    fire(world)
+    world.work_off()
+    # Given that it was still going when it was looked up
+    monkeypatch.setattr(firing, "_unfinished_job", lambda session, of: 1)
+    at(world, "03-04 02:00:01")
+    assert fire(world) == 1
+    assert fires(world)[-1][1] == "fired"
 
 
 def test_a_fire_that_cannot_be_submitted_says_why_and_the_schedule_goes_on(nightly: World) -> None:
