@@ -24,7 +24,7 @@ def job_page(view: JobView) -> RenderableType:
     parts: list[RenderableType] = [heading(view), facts(_facts(view))]
     figures = figures_of(view.result or {}, model=str(view.spec.get("bundle", "bundle")))
     if figures:
-        parts += [Text(""), FiguresTable(figures)]
+        parts += [Text(""), *_watermark(view), FiguresTable(figures)]
     if view.error:
         parts += [Text(""), trouble(view)]
     failed = [attempt for attempt in view.attempts if attempt.failure][:SHOWN_ATTEMPTS]
@@ -32,6 +32,18 @@ def job_page(view: JobView) -> RenderableType:
         lines = [_attempt(each, told=view.error) for each in failed]
         parts += [Text(""), Text("Attempts that failed", style="bold"), grid(lines)]
     return Group(*parts)
+
+
+def _watermark(view: JobView) -> list[RenderableType]:
+    """What is wrong with every figure of an evaluation on documents that were learned from."""
+    told = ((view.result or {}).get("leaks") or {}).get("watermark")
+    return [Text(clean(str(told)), style="bold white on red")] if told else []
+
+
+def _unchecked(view: JobView) -> str:
+    """What an evaluation could not rule out."""
+    leaks = (view.result or {}).get("leaks") or {}
+    return "near-duplicates could not be looked for" if leaks.get("near_duplicates_unchecked") else ""
 
 
 def heading(view: JobView) -> Text:
@@ -73,6 +85,7 @@ def _facts(view: JobView) -> list[tuple[str, RenderableType | None]]:
         ("progress", (progress_line(view) or None) if view.state.value == "running" else None),
         ("documents", _documents(view)),
         ("test split", _looks(view)),
+        ("leaks", _unchecked(view)),
         ("detectors", _detections(view)),
         ("drift", _drift(view)),
         ("shards", _shards(view)),

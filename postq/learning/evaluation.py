@@ -38,6 +38,8 @@ class Judged:
     word_counts: NDArray[np.int64]
     unlearned: int = 0
     """Label mentions on these documents that the model does not know."""
+    unlearned_labelled: int | None = None
+    """Of these, the ones on documents with a label that it does know; None where that was not kept."""
     training_support: NDArray[np.int64] | None = None
     """(labels,) training documents per label, where known."""
 
@@ -60,11 +62,14 @@ def judge(
     training_support: NDArray[np.int64] | None = None,
 ) -> Judged:
     """Put scores beside the documents' own labels."""
+    truth = indicator_matrix(documents, labels)
+    labelled = [documents[row] for row in np.flatnonzero(truth.any(axis=1)).tolist()]
     return Judged(
-        truth=indicator_matrix(documents, labels),
+        truth=truth,
         scores=np.asarray(scores, np.float32),
         word_counts=np.array([document.word_count for document in documents], np.int64),
         unlearned=unlearned_mentions(documents, labels),
+        unlearned_labelled=unlearned_mentions(labelled, labels),
         training_support=training_support,
     )
 
@@ -142,9 +147,8 @@ def _track(
 
 def _cut(judged: Judged, predicted: NDArray[np.bool_], rows: NDArray[np.bool_], seed: int) -> dict[str, Any]:
     truth = judged.truth[rows]
-    facts = summary(
-        truth, predicted[rows], training_support=judged.training_support, unlearned=judged.unlearned
-    )
+    unlearned = judged.unlearned if rows.all() or not judged.unlearned else judged.unlearned_labelled
+    facts = summary(truth, predicted[rows], training_support=judged.training_support, unlearned=unlearned)
     if len(truth):
         samples = f1_samples(truth, predicted[rows], samples=INTERVAL_SAMPLES, seed=seed)
         for name, values in (("micro", samples.micro), ("macro", samples.macro)):

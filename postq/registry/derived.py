@@ -22,7 +22,7 @@ from postq.learning.thresholds.threshold_set import threshold_digest
 from postq.models.bundle import BundleRow
 from postq.models.tables import bundle as bundle_table
 from postq.registry.abandoned import remove_abandoned
-from postq.registry.bundles import register_bundle
+from postq.registry.bundles import count_test_touch, register_bundle
 
 BUNDLES = "bundles"
 """Below home; holds one folder per bundle, named by its digest."""
@@ -53,7 +53,8 @@ def keep_bundle(
 
     The move comes before the commit: a crash between the two leaves a whole folder that no row names. The
     row names the first parent's training, whose corpus evaluations compare with. Figures on the test split
-    were shown again, so the looks at it are the parents' and one more. Made again, it is the same row.
+    were shown again: one more look at it, for the parents too, so that of ten bundles made from one the last
+    does not pass for the second look. Made again, it is the same row.
     """
     known = session.scalars(sa.select(BundleRow).where(col(BundleRow.digest) == bundle.digest)).one_or_none()
     place = home / BUNDLES / bundle.digest
@@ -73,8 +74,9 @@ def keep_bundle(
         now=now,
     )
     if known is None:
+        looks = max(count_test_touch(session, parent.id) for parent in parents if parent.id is not None)
         touched = sa.update(bundle_table).where(bundle_table.c.id == row.id)
-        session.execute(touched.values(test_touches=max(parent.test_touches for parent in parents) + 1))
+        session.execute(touched.values(test_touches=looks))
     return row
 
 

@@ -23,7 +23,7 @@ from postq.reports.content import (
 from postq.reports.curves import pooled_curve, precision_recall_curves, sweep_thresholds, telling_labels
 from postq.reports.estimate import estimate
 from postq.reports.label_rows import label_rows
-from postq.reports.sentences import baseline_sentence, headline, verdict
+from postq.reports.sentences import NOT_LOOKED_FOR, baseline_sentence, headline, twins, verdict
 from postq.reports.stored import BASELINE, StoredBundle
 from postq.reports.subject import Note, Subject
 
@@ -47,6 +47,7 @@ def build_report(subject: Subject, stored: StoredBundle, *, labels: Sequence[str
     metrics, bundle = stored.metrics, stored.bundle
     default = facts["tracks"]["all"]["default"]
     watermark = _watermark(subject)
+    own = _is_own_split(subject, stored, on, facts)
     chosen = list(labels) or (telling_labels(bundle.labels, part.truth) if part else [])
     curves = precision_recall_curves(part, bundle.labels, chosen=chosen) if part else []
     beside = stored.part(on, model=BASELINE) if on in SPLITS and part else None  # type: ignore[arg-type]
@@ -62,11 +63,11 @@ def build_report(subject: Subject, stored: StoredBundle, *, labels: Sequence[str
             default,
             on=on,
             documents=int(facts["documents"]),
-            near_duplicates=stored.near_duplicates_in_test if on == "test" else 0,
+            twins=_twins(subject, stored, on, own=own),
             leaked=bool(watermark),
         ),
-        verdict=verdict(metrics.get("against_baseline"), name=bundle.name) if on == "test" else None,
-        baseline_sentence=baseline_sentence(metrics, kind=bundle.kind, on=on),
+        verdict=verdict(metrics.get("against_baseline"), name=bundle.name) if own and on == "test" else None,
+        baseline_sentence=baseline_sentence(metrics, kind=bundle.kind, on=on if own else None),
         on=on,
         comparison=tuple(_comparison(subject, stored, on, facts)),
         tracks=tuple(_tracks(facts)),
@@ -116,6 +117,29 @@ def _judged(subject: Subject, stored: StoredBundle) -> tuple[str, Mapping[str, A
     raise LabelSetMismatch(NO_DOCUMENTS, hint="Train with a validation or a test split.")
 
 
+def _is_own_split(subject: Subject, stored: StoredBundle, on: str, facts: Mapping[str, Any]) -> bool:
+    """Whether the documents judged are all of a split that the bundle, and its baseline, was judged on.
+
+    Another version of the corpus may hold some of a split only; stored figures are then on other documents.
+    """
+    stored_facts = stored.metrics.get(on) if on in SPLITS else None
+    if subject.evaluation is None or not stored_facts:
+        return subject.evaluation is None
+    return _supports(stored_facts) == _supports(facts)
+
+
+def _supports(facts: Mapping[str, Any]) -> tuple[int, dict[str, int]]:
+    """How many documents were judged, and how many of them carry each label."""
+    return int(facts["documents"]), {one["label"]: int(one["support"]) for one in facts["by_label"]}
+
+
+def _twins(subject: Subject, stored: StoredBundle, on: str, *, own: bool) -> str:
+    """What is known of near-duplicates between the documents judged and those learned from."""
+    if subject.evaluation is not None and subject.evaluation.leaks.get("near_duplicates_unchecked"):
+        return NOT_LOOKED_FOR
+    return twins(stored.near_duplicates_in_test, at_most=not own) if on == "test" else ""
+
+
 def _scores_behind(
     stored: StoredBundle, on: str, facts: Mapping[str, Any], *, own_split: bool
 ) -> ScoredPart | None:
@@ -123,11 +147,10 @@ def _scores_behind(
     if not own_split or on not in SPLITS:
         return None
     part = stored.part(on)  # type: ignore[arg-type]
-    if part is None or len(part.truth) != int(facts["documents"]):
+    if part is None:
         return None
-    supports = {one["label"]: int(one["support"]) for one in facts["by_label"]}
     kept = dict(zip(stored.bundle.labels, np.asarray(part.truth.sum(axis=0)).tolist(), strict=True))
-    return part if kept == supports else None
+    return part if (len(part.truth), kept) == _supports(facts) else None
 
 
 def _watermark(subject: Subject) -> str:

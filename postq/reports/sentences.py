@@ -6,21 +6,27 @@ from typing import Any
 from postq.reports.content import PLACES, Verdict
 from postq.reports.estimate import Estimate, estimate
 
+NOT_LOOKED_FOR = "Whether some are near-duplicates of documents it was trained or tuned on is not known."
+
 
 def headline(
-    name: str, facts: Mapping[str, Any], *, on: str, documents: int, near_duplicates: int, leaked: bool
+    name: str, facts: Mapping[str, Any], *, on: str, documents: int, twins: str, leaked: bool
 ) -> str:
-    """`facts` are those of the default cut on all documents; `near_duplicates` have a twin it has seen."""
+    """`facts` are those of the default cut on all documents; `twins` says which have one it has seen."""
     micro = estimate(facts["micro_f1"], facts.get("micro_f1_interval"))
     macro = estimate(facts["macro_f1"], facts.get("macro_f1_interval"))
-    twins = f" {_twins(near_duplicates)}" if near_duplicates else ""
     return (
         f"On {documents:,} {_place(on, leaked=leaked)}, {name} reaches micro-F1 {_with_interval(micro)} and "
-        f"macro-F1 {_with_interval(macro)} at its default thresholds.{twins}"
-    )
+        f"macro-F1 {_with_interval(macro)} at its default thresholds. {twins}"
+    ).rstrip()
 
 
-def _twins(number: int) -> str:
+def twins(number: int, *, at_most: bool) -> str:
+    """How many documents judged have a near-duplicate among those learned from; nothing where none has."""
+    if not number:
+        return ""
+    if at_most:
+        return f"At most {number:,} of these have a near-duplicate among those it was trained or tuned on."
     if number == 1:
         return "One of these documents is a near-duplicate of one it was trained or tuned on."
     return f"{number:,} of these documents are near-duplicates of ones it was trained or tuned on."
@@ -69,8 +75,8 @@ def _outcome(metric: str, difference: Estimate, *, clear: bool, name: str) -> st
     return f"In {metric} {winner} wins: the paired difference is {told}, and its interval excludes 0."
 
 
-def baseline_sentence(metrics: Mapping[str, Any], *, kind: str, on: str) -> str:
-    """What stands beside the model, or why nothing does."""
+def baseline_sentence(metrics: Mapping[str, Any], *, kind: str, on: str | None) -> str:
+    """What stands beside the model, or why nothing does; `on` None: on documents the baseline was not."""
     baseline = metrics.get("baseline")
     if kind == "tfidf":
         return "This is a TF-IDF model, the baseline itself; no second model was trained beside it."
@@ -80,7 +86,8 @@ def baseline_sentence(metrics: Mapping[str, Any], *, kind: str, on: str) -> str:
         return (
             "No baseline was trained beside this encoder (--no-baseline): nothing says what TF-IDF would do."
         )
-    found = (baseline.get(on) or {}).get("tracks", {}).get("all", {}).get("default")
+    judged = baseline.get(on) if on is not None else None
+    found = (judged or {}).get("tracks", {}).get("all", {}).get("default")
     if not found:
         return "The TF-IDF baseline trained on the same split has no figures on these documents."
     micro = estimate(found["micro_f1"], found.get("micro_f1_interval"))

@@ -18,6 +18,8 @@ from postq.learning.hooks import Hooks, StopRequested
 
 SHOWN = 5
 """How many leaked documents are named."""
+UNCHECKED = "near_duplicates_unchecked"
+"""Stands in the result where only identical texts could be looked for."""
 
 
 def refuse_leaks(
@@ -34,11 +36,11 @@ def refuse_leaks(
     Documents of the bundle's own test split were set apart by near-duplicate cluster when it was trained;
     any other corpus is compared text by text with what the bundle was trained on.
     """
-    near = (
-        _near_duplicates(request, manifest, documents, view=view, hooks=hooks) if spec.split == "all" else {}
-    )
+    near: dict[str, str] | None = {}
+    if spec.split == "all":
+        near = _near_duplicates(request, manifest, documents, view=view, hooks=hooks)
     leaks = find_leaks(manifest, documents, near_duplicates=near)
-    facts = _facts(leaks, evaluated=len(documents))
+    facts = _facts(leaks, evaluated=len(documents)) | ({UNCHECKED: True} if near is None else {})
     if leaks and not spec.allow_leak:
         raise LeakRefused(
             f"The bundle was trained or tuned on {_parts(leaks)} of the "
@@ -76,16 +78,20 @@ def _near_duplicates(
     *,
     view: TextView,
     hooks: Hooks,
-) -> dict[str, str]:
-    """Document id → id of the training document it nearly equals, by MinHash over word 5-grams."""
+) -> dict[str, str] | None:
+    """Document id → id of the training document it nearly equals, by MinHash over word 5-grams.
+
+    None where the training corpus is not there to compare with, or nobody knows any more which it was.
+    """
     trained_on = Path(request.extra.get("training_snapshot", ""))
     if not request.extra.get("training_snapshot") or not trained_on.is_dir():
         hooks.note(
             "leak.unchecked",
-            "The training corpus is not on this machine: only identical texts were looked for.",
-            {},
+            "The training corpus is not on this machine, or its training was forgotten: only identical texts "
+            "were looked for.",
+            {"severity": "warning"},
         )
-        return {}
+        return None
     seen = {entry.content_hash for entry in manifest if entry.split != "test"}
     known_ids, known = _signed(trained_on, seen, view=view, hooks=hooks)
     rows = [document.row for document in documents]

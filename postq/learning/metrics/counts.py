@@ -60,12 +60,13 @@ def summary(
     predicted: Bools,
     *,
     training_support: NDArray[np.integer] | None = None,
-    unlearned: int = 0,
+    unlearned: int | None = 0,
 ) -> dict[str, Any]:
     """All thresholded metrics of one set of predictions, ready for JSON; None where not defined.
 
     macro runs over every label of the list, also those without support (their F1 is 0 or undefined → 0);
-    `macro_f1_supported` leaves those out. `micro_f1_all_truths` also counts truths outside the list.
+    `macro_f1_supported` leaves those out. `micro_f1_all_truths` also counts truths outside the list, where
+    their number on these documents is known.
     """
     by_label, by_document = count(truth, predicted), count(truth, predicted, axis=1)
     micro = total(by_label)
@@ -76,7 +77,7 @@ def summary(
         **{f"weighted_{name}": _weighted(by_label, name) for name in ("precision", "recall", "f1")},
         **{f"samples_{name}": _mean(getattr(by_document, name)) for name in ("precision", "recall", "f1")},
         "macro_f1_supported": _mean(by_label.f1[by_label.support > 0]),
-        "micro_f1_all_truths": float(total(by_label, unlearned=unlearned).f1),
+        "micro_f1_all_truths": None if unlearned is None else float(total(by_label, unlearned=unlearned).f1),
         "rare_macro_f1": _rare(by_label, training_support),
         "exact_match": _mean((truth == predicted).all(axis=1)),
         "hamming_loss": _mean(truth != predicted),

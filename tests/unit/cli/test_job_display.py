@@ -162,6 +162,18 @@ def test_an_evaluation_shows_f1_at_each_threshold(a_job: Make, printed: Print) -
     assert "0.875" in text
 
 
+def test_an_evaluation_on_documents_learned_from_says_so_above_its_figures(
+    a_job: Make, printed: Print
+) -> None:
+    mark = "CONTAMINATED: trained or tuned on 12 of 80 documents"
+    result = REPORT | {"leaks": {"documents": 12, "watermark": mark}}
+    text = printed(job_page(a_job(kind=JobKind.EVALUATE, state=JobState.SUCCEEDED, result=result)))
+    assert 0 < text.index(mark) < text.index("0.500/0.250")
+    unchecked = REPORT | {"leaks": {"documents": 0, "near_duplicates_unchecked": True}}
+    text = printed(job_page(a_job(kind=JobKind.EVALUATE, state=JobState.SUCCEEDED, result=unchecked)))
+    assert "near-duplicates could not be looked for" in text
+
+
 def test_a_training_shows_its_test_figures_first(a_job: Make, printed: Print) -> None:
     rows = [
         {"model": "mine", "split": split, "thresholds": cut, "map": 0.5, "micro_f1": 0.75, "macro_f1": 0.5}

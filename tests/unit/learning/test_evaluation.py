@@ -41,13 +41,17 @@ def test_labels_the_bundle_does_not_know_are_counted_and_lower_the_figure_over_a
     bundle: Bundle,
 ) -> None:
     known = bundle.labels[0]
-    documents = [document("x", row=0, labels=(known, "unheard of")), document("y", row=1)]
+    documents = [
+        document("x", row=0, labels=(known, "unheard of")),
+        document("y", row=1, labels=("unheard of", "new")),
+    ]
     truth = indicator_matrix(documents, bundle.labels)
     found = evaluate_bundle(bundle, documents, truth.astype(np.float32))
-    facts = found["tracks"]["all"]["half"]
-    assert found["unlearned_mentions"] == 1
-    assert facts["micro_f1"] == 1.0
-    assert facts["micro_f1_all_truths"] == pytest.approx(2 / 3)
+    whole, labelled = (found["tracks"][track]["half"] for track in ("all", "labelled"))
+    assert found["unlearned_mentions"] == 3
+    assert (whole["micro_f1"], labelled["micro_f1"]) == (1.0, 1.0)
+    assert whole["micro_f1_all_truths"] == pytest.approx(2 / 5)
+    assert labelled["micro_f1_all_truths"] == pytest.approx(2 / 3), "y carries no label it knows"
 
 
 def test_documents_without_any_known_label_cannot_be_evaluated(bundle: Bundle) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from postq.learning.detectors import Detection
 from postq.reports.answer import report_facts
 from postq.reports.content import Report
 from postq.reports.stored import StoredBundle, read_bundle
-from postq.reports.subject import Note, Subject
+from postq.reports.subject import Evaluation, Note, Subject
 from tests.unit.reports.material import make_encoder
 
 ReportOf = Callable[..., Report]
@@ -138,6 +139,36 @@ def test_a_test_document_with_a_twin_in_training_is_told_in_the_headline(
     )
     report = build_report(subject_of(tfidf_folder), replace(stored, split=split))
     assert "One of these documents is a near-duplicate" in report.headline
+
+
+def evaluation_of(report: dict[str, Any], *, split: str = "test", **leaks: object) -> Evaluation:
+    documents = report["documents"]
+    facts: dict[str, Any] = {"documents": 0, **leaks}
+    return Evaluation(
+        job_id=9, corpus="opinions v2", split=split, documents=documents, leaks=facts, report=report
+    )
+
+
+def test_figures_on_the_whole_test_split_do_not_stand_beside_an_evaluation_on_some_of_it(
+    encoder_folder: Path, report_of: ReportOf, report: Report
+) -> None:
+    whole = report_of(encoder_folder, evaluation=evaluation_of(dict(report.raw)))
+    assert (whole.verdict, whole.baseline_sentence) == (report.verdict, report.baseline_sentence)
+    # When a later version of the corpus holds 79 of the 80 documents
+    some = report_of(encoder_folder, evaluation=evaluation_of({**report.raw, "documents": 79}))
+    assert some.verdict is None
+    assert some.baseline_sentence.endswith("has no figures on these documents.")
+    assert "On 79 test documents" in some.headline
+
+
+def test_an_evaluation_without_the_training_corpus_does_not_pass_for_clean(
+    tfidf_folder: Path, report_of: ReportOf
+) -> None:
+    raw = dict(report_of(tfidf_folder).raw)
+    clean = report_of(tfidf_folder, evaluation=evaluation_of(raw, split="all"))
+    assert "near-duplicates" not in clean.headline
+    unknown = evaluation_of(raw, split="all", near_duplicates_unchecked=True)
+    assert report_of(tfidf_folder, evaluation=unknown).headline.endswith("is not known.")
 
 
 def test_how_often_the_test_split_was_looked_at_is_told(tfidf_folder: Path, report_of: ReportOf) -> None:

@@ -106,6 +106,7 @@ def test_without_the_training_corpus_only_equal_texts_are_found_and_that_is_said
     result = evaluation.of(fresh, evaluate_spec(split="all"), training_snapshot="/nowhere")
     assert result["documents"] == 11
     assert "only identical texts" in evaluation.heard.events("leak.unchecked")[0]
+    assert result["leaks"] == {"documents": 0, "near_duplicates_unchecked": True}
 
 
 def test_a_corpus_without_the_test_documents_has_nothing_to_evaluate(
