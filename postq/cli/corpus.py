@@ -13,6 +13,7 @@ from postq.cli.listing import Listing
 from postq.cli.removing import remove_corpus
 from postq.cli.terminal import note, say, show, show_json
 from postq.counted import counted
+from postq.errors import CorpusUnreadable
 
 if TYPE_CHECKING:
     from postq.corpus.fields import Columns
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 COLUMNS = "Column names (generic JSON lines, CSV, Parquet)"
 SHOWN_SET_ASIDE = 20
+NAMED_FIELDS = ("jsonl", "csv", "parquet")
+"""Forms whose fields have the names the options give."""
 
 LISTING: "Listing[Corpus]" = Listing(
     name="corpus list",
@@ -165,6 +168,7 @@ def add(
         f"Added {row.name}@{row.version}: {counted(row.documents, 'document')}, {counted(row.words, 'word')}."
     )
     _tell_set_aside(row)
+    _tell_unlabelled(row)
 
 
 @command("list", examples=("postq corpus list", "postq corpus list --json"), exits=ON_DATABASE)
@@ -235,15 +239,20 @@ def validate(
     from postq.registry.intake import validate_source
 
     unfit: list[SetAside] = []
-    with reading_progress() as progress:
-        facts = validate_source(
-            invocation_of(ctx).settings,
-            inputs=_inputs(files, split),
-            form=_form(form),
-            columns=_columns(text_column, id_column, labels_column, split_column, delimiter),
-            on_set_aside=lambda record: unfit.append(record) if len(unfit) < SHOWN_SET_ASIDE else None,
-            progress=progress,
-        )
+    try:
+        with reading_progress() as progress:
+            facts = validate_source(
+                invocation_of(ctx).settings,
+                inputs=_inputs(files, split),
+                form=_form(form),
+                columns=_columns(text_column, id_column, labels_column, split_column, delimiter),
+                on_set_aside=lambda record: unfit.append(record) if len(unfit) < SHOWN_SET_ASIDE else None,
+                progress=progress,
+            )
+    except CorpusUnreadable:
+        if unfit and not json:
+            SET_ASIDE.show(unfit, json=False)
+        raise
     if json:
         show_json(facts.model_dump(mode="json"))
         return
@@ -304,6 +313,15 @@ def _tell_set_aside(row: "Corpus") -> None:
     )
     note(f"{counted(row.set_aside, 'record')} set aside: {reasons}.")
     say(f"  See them with: postq corpus show {row.name}@{row.version} --set-aside", style="dim")
+
+
+def _tell_unlabelled(row: "Corpus") -> None:
+    """Say now what a training would only say later: a misspelt labels field costs labels, not an error."""
+    if row.labelled_documents:
+        return
+    named = any(form in NAMED_FIELDS for form in row.facts["forms"])
+    where = "; --labels-column names the field of labels if there is one" if named else ""
+    note(f"no document has labels, so nothing can be trained on this corpus{where}.")
 
 
 def _inputs(files: list[str] | None, split: list[str] | None) -> "list[Input]":

@@ -17,6 +17,9 @@ from postq.corpus.records import RawRecord, SetAside, SetAsideReason, UnfitRecor
 from postq.corpus.streams import ByteStream
 from postq.errors import CorpusUnreadable
 
+OTHER_SEPARATORS = ";\t|"
+"""Tried on a header that is one single cell, which no usable file has: an id and a text are two."""
+
 
 def read_csv(
     stream: ByteStream, *, columns: Columns, split: SplitName | None = None, separator: str = ","
@@ -29,6 +32,9 @@ def read_csv(
     lines = _Lines(stream)
     rows = _rows(csv.reader(lines, delimiter=separator, strict=True))
     header = next(rows, None)
+    if isinstance(header, list) and len(header) == 1:
+        header, separator = _split_anew(header[0], separator)
+        rows = _rows(csv.reader(lines, delimiter=separator, strict=True))
     if not isinstance(header, list):
         raise CorpusUnreadable(
             f"'{stream.name}' has no CSV header on its first line.",
@@ -51,6 +57,13 @@ def read_csv(
             unfit.document_id = identifier
             yield unfit.set_aside(stream.name, number)
     yield from lines.take_set_aside()
+
+
+def _split_anew(header: str, separator: str) -> tuple[list[str], str]:
+    """The header's cells under whichever separator makes the most of it: spreadsheets often write `;`."""
+    cut = {mark: next(csv.reader([header], delimiter=mark), []) for mark in (separator, *OTHER_SEPARATORS)}
+    best = max(cut, key=lambda mark: len(cut[mark]))
+    return cut[best], best
 
 
 def require_columns(names: list[str], *, columns: Columns, source: str) -> None:

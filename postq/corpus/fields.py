@@ -40,7 +40,7 @@ def parse_id(value: Any) -> str:
     if value is None:
         raise UnfitRecord(SetAsideReason.MISSING_ID, "no id")
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise UnfitRecord(SetAsideReason.WRONG_TYPE, f"the id is a {_kind(value)}, not a string")
+        raise UnfitRecord(SetAsideReason.WRONG_TYPE, f"the id is {_kind(value)}, not a string")
     identifier = clean_line(str(value))
     if not identifier:
         raise UnfitRecord(SetAsideReason.MISSING_ID, "the id is blank")
@@ -52,12 +52,10 @@ def parse_label_list(value: Any, *, field: str) -> tuple[str, ...]:
     if value is None:
         return ()
     if not isinstance(value, list):
-        raise UnfitRecord(SetAsideReason.WRONG_TYPE, f"'{field}' is a {_kind(value)}, not a list")
+        raise UnfitRecord(SetAsideReason.WRONG_TYPE, f"'{field}' is {_kind(value)}, not a list")
     for label in value:
         if not isinstance(label, str):
-            raise UnfitRecord(
-                SetAsideReason.WRONG_TYPE, f"'{field}' holds a {_kind(label)}, not only strings"
-            )
+            raise UnfitRecord(SetAsideReason.WRONG_TYPE, f"'{field}' holds {_kind(label)}, not only strings")
     return tuple(value)
 
 
@@ -80,7 +78,7 @@ def parse_split(value: Any, *, given: SplitName | None) -> SplitName | None:
     if given is not None or value is None:
         return given
     if not isinstance(value, str):
-        raise UnfitRecord(SetAsideReason.WRONG_TYPE, f"the split is a {_kind(value)}, not a string")
+        raise UnfitRecord(SetAsideReason.WRONG_TYPE, f"the split is {_kind(value)}, not a string")
     name = value.strip().lower()
     if not name:
         return None
@@ -96,10 +94,18 @@ def parse_text(value: Any, *, field: str) -> tuple[str, ...]:
     if value is None:
         raise UnfitRecord(SetAsideReason.MISSING_TEXT, f"no '{field}'")
     if not isinstance(value, str):
-        raise UnfitRecord(SetAsideReason.WRONG_TYPE, f"'{field}' is a {_kind(value)}, not a string")
+        raise UnfitRecord(SetAsideReason.WRONG_TYPE, f"'{field}' is {_kind(value)}, not a string")
     return tuple(_BLANK_LINE.split(value))
 
 
 def _kind(value: Any) -> str:
-    kinds = {dict: "object", list: "list", bool: "boolean", int: "number", float: "number", str: "string"}
-    return kinds.get(type(value), "null" if value is None else type(value).__name__)
+    """The JSON type of a value, with its article."""
+    kinds = {
+        dict: "an object",
+        list: "a list",
+        bool: "a boolean",
+        int: "a number",
+        float: "a number",
+        str: "a string",
+    }
+    return kinds.get(type(value), "null" if value is None else f"a {type(value).__name__}")

@@ -7,10 +7,14 @@ from typing import Any
 from postq.contracts.document import SplitName
 from postq.corpus.fields import Columns, parse_id, parse_label_list, parse_labels, parse_split, parse_text
 from postq.corpus.lines import bounded_lines
+from postq.corpus.normalise import clean_line
 from postq.corpus.records import RawRecord, Section, SetAside, SetAsideReason, UnfitRecord
 from postq.corpus.streams import ByteStream
 
 BOM = b"\xef\xbb\xbf"
+MAX_NAMES = 8
+MAX_NAME = 30
+"""Field names told of a record that lacks one, and characters of each: names may be anything, even texts."""
 JsonObject = dict[str, Any]
 
 
@@ -20,11 +24,12 @@ def read_source_lines(
     """Read the source form: `documentId`, `postures`, `sections[{headtext, paragraphs[]}]`."""
 
     def build(fields: JsonObject, number: int, identifier: str) -> RawRecord:
+        _require(fields, "sections", reason=SetAsideReason.MISSING_TEXT)
         return RawRecord(
             source=stream.name,
             number=number,
             document_id=identifier,
-            sections=_sections(fields.get("sections")),
+            sections=_sections(fields["sections"]),
             labels=parse_label_list(fields.get("postures"), field="postures"),
             split=parse_split(fields.get("split"), given=split),
         )
@@ -38,6 +43,7 @@ def read_generic_lines(
     """Read one object per line with the fields `columns` names; a text's paragraphs end at blank lines."""
 
     def build(fields: JsonObject, number: int, identifier: str) -> RawRecord:
+        _require(fields, columns.text, reason=SetAsideReason.MISSING_TEXT)
         return record_of_columns(fields, columns=columns, source=stream.name, number=number, split=split)
 
     yield from _read(stream, id_field=columns.id, build=build)
@@ -77,11 +83,19 @@ def _read(
         identifier = None
         try:
             fields = _parse_line(line.removeprefix(BOM) if number == 1 and line else line)
-            identifier = known_id(fields.get(id_field))
-            yield build(fields, number, parse_id(fields.get(id_field)))
+            _require(fields, id_field, reason=SetAsideReason.MISSING_ID)
+            identifier = known_id(fields[id_field])
+            yield build(fields, number, parse_id(fields[id_field]))
         except UnfitRecord as unfit:
             unfit.document_id = unfit.document_id or identifier
             yield unfit.set_aside(stream.name, number)
+
+
+def _require(fields: JsonObject, name: str, *, reason: SetAsideReason) -> None:
+    """Say which fields there are when the one looked for is not: its name is what people get wrong."""
+    if name not in fields:
+        there = ", ".join(f"'{clean_line(field)[:MAX_NAME]}'" for field in list(fields)[:MAX_NAMES])
+        raise UnfitRecord(reason, f"no '{name}' among {there}" if there else "the object is empty")
 
 
 def _parse_line(line: bytes | None) -> JsonObject:

@@ -15,6 +15,16 @@ from postq.corpus.streams import Meter
 from postq.counted import counted
 from postq.errors import CorpusUnreadable
 
+_NAME_THE_FIELDS = (
+    "Name the fields with --id-column, --text-column and --labels-column, and give --form jsonl"
+    " if these are no judgments in the source form."
+)
+_WHAT_TO_DO: dict[str, str] = {
+    SetAsideReason.MISSING_ID: _NAME_THE_FIELDS,
+    SetAsideReason.MISSING_TEXT: _NAME_THE_FIELDS,
+    SetAsideReason.INVALID_UTF8: "Convert it, such as with: iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW.",
+}
+"""The hint when not one record was usable, by the commonest reason."""
 PROGRESS_RECORDS = 250
 Progress = Callable[[int, Meter], None]
 """(records read so far, how far the files have been read); called every PROGRESS_RECORDS records"""
@@ -27,6 +37,8 @@ class Tally:
     records_read: int = 0
     labelled: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, SetAside] = field(default_factory=dict)
+    """The first record set aside for each reason."""
     labels: Counter[str] = field(default_factory=Counter)
     splits: Counter[str] = field(default_factory=Counter)
     words: "array[int]" = field(default_factory=lambda: array("i"))
@@ -47,6 +59,7 @@ class Tally:
         self.records_read += 1
         if isinstance(item, SetAside):
             self.reasons[str(item.reason)] += 1
+            self.examples.setdefault(str(item.reason), item)
             return
         self.words.append(item.word_count)
         self.hashes += item.content_hash
@@ -90,14 +103,19 @@ class Tally:
         )
 
     def require_documents(self) -> None:
-        """Raise CorpusUnreadable when nothing usable was read, naming the commonest reason."""
+        """Raise CorpusUnreadable when nothing usable was read, with the commonest reason and an example."""
         if self.documents:
             return
-        reason = self.reasons.most_common(1)
-        why = f"; most often: {reason[0][0]} ({reason[0][1]})" if reason else ""
+        reason, why = "", ""
+        for reason, number in self.reasons.most_common(1):
+            first = self.examples[reason]
+            where = f"record {first.number} of '{first.source}'"
+            why = f"; most often: {reason} ({number}), as {where}: {first.detail}"
         raise CorpusUnreadable(
             f"There is no usable document in {counted(self.records_read, 'record')}{why}.",
-            hint="Check the form and the column names; `postq corpus validate` lists the records set aside.",
+            hint=_WHAT_TO_DO.get(
+                reason, "Check the form and the columns; `postq corpus validate` lists the records set aside."
+            ),
         )
 
 

@@ -33,6 +33,7 @@ _BY_SUFFIX = {
     ".txt": SourceForm.TEXT,
 }
 _LINE_SUFFIXES = {".jsonl", ".ndjson", ".json", ".jl"}
+_LIST_OF_OBJECTS = re.compile(rb"\[\s*(?:\{|$)")
 _SOURCE_KEY = re.compile(rb'(?<!\\)"(?:sections|documentId|postures)"\s*:')
 
 
@@ -85,18 +86,21 @@ def form_by_name(place: Location) -> SourceForm | None:
 def form_by_content(stream: ByteStream) -> SourceForm:
     """Tell source form and generic JSON lines apart by the first bytes.
 
-    Raises CorpusUnreadable when they do not look like JSON lines at all.
+    Raises CorpusUnreadable when they do not look like JSON lines at all, or like one JSON list of objects.
     """
     start = stream.head.removeprefix(BOM).lstrip()
+    if _LIST_OF_OBJECTS.match(start):
+        raise CorpusUnreadable(
+            f"'{stream.name}' is one JSON list, not one object per line.",
+            hint="Write one object per line instead, such as with: jq -c '.[]' FILE > FILE.jsonl.",
+        )
     if _SOURCE_KEY.search(stream.head):
         return SourceForm.SOURCE
     if start.startswith(b"{") or any(stream.name.lower().endswith(suffix) for suffix in _all_line_suffixes()):
         return SourceForm.JSONL
-    hint = "Give the form: source, jsonl, csv, parquet or text."
-    if start.startswith(b"["):
-        hint = "It looks like one JSON list; write one object per line instead."
     raise CorpusUnreadable(
-        f"The form of '{stream.name}' cannot be told from its name or its first bytes.", hint=hint
+        f"The form of '{stream.name}' cannot be told from its name or its first bytes.",
+        hint="Give the form: source, jsonl, csv, parquet or text.",
     )
 
 

@@ -34,7 +34,7 @@ def check_corpus(session: Session, spec: JobSpec) -> Corpus:
         verb = "train" if isinstance(spec, TrainSpec) else "evaluate"
         raise NotTrainable(
             f"Corpus {corpus.name} version {corpus.version} has no labels to {verb} on.",
-            hint="Add a corpus whose documents carry labels; `postq corpus validate` counts them.",
+            hint="Add it again with the labels under the right name (--labels-column), or another corpus.",
         )
     return corpus
 

@@ -1,6 +1,7 @@
 """What cannot be done is refused in one sentence with one hint, and leaves nothing behind."""
 
 import gzip
+import json
 import os
 import sqlite3
 from collections.abc import Callable
@@ -115,10 +116,22 @@ def test_labels_that_do_not_fit_are_told(journey: Journey) -> None:
     refused(journey.user, *words, code=3, says="share no label")
 
 
-def test_a_corpus_without_labels_is_not_trained_on(user: User, corpus_file: Callable[..., Path]) -> None:
-    user.runs("corpus", "add", "bare", corpus_file(labels=()))
+def test_a_corpus_without_labels_says_so_at_once_and_is_not_trained_on(user: User) -> None:
+    row = {"id": 1, "text": "one two three four five six seven eight nine ten", "topics": "tax"}
+    (user.home.parent / "bare.jsonl").write_text(json.dumps(row))
+    labelled = user.tries("corpus", "add", "labelled", "bare.jsonl", "--labels-column", "topics")
+    assert (labelled.code, "labels" in labelled.err) == (0, False)
+    assert "--labels-column names the field" in user.runs("corpus", "add", "bare", "bare.jsonl").err
     refused(user, "submit-train", "bare", "--preset", "tfidf", code=3, says="no labels to train on")
     assert user.asks("status") == []
+
+
+def test_a_check_of_a_useless_file_shows_the_records_set_aside_and_what_to_name(user: User) -> None:
+    (user.home.parent / "odd.jsonl").write_text('{"key": "a-1", "body": "words"}\n')
+    answer = user.tries("corpus", "validate", "odd.jsonl")
+    assert (answer.code, "missing_id" in answer.out) == (3, True)
+    assert "no 'id' among 'key', 'body'" in answer.err
+    assert "--id-column" in answer.err
 
 
 def damaged(kind: str, folder: Path) -> Path:
@@ -145,7 +158,7 @@ def damaged(kind: str, folder: Path) -> Path:
         ("binary.jsonl", "binary"),
         ("empty.jsonl", "empty"),
         ("unusable.jsonl", "usable document"),
-        ("list.json", "usable document"),
+        ("list.json", "one JSON list"),
         ("odd.xyz", "form of"),
     ],
 )
@@ -185,6 +198,7 @@ def test_a_backbone_that_is_not_there_fails_the_job_at_once_and_tells_why(
         ({"log_format": "xml"}, "'log_format'"),
         ({"attention": "fastest"}, "'attention'"),
         ({"products": "quick"}, "'products'"),
+        ({"home": " "}, "'home' is not usable: it is empty"),
     ],
 )
 def test_a_setting_with_a_wrong_value_is_told(user: User, settings: dict[str, str], says: str) -> None:

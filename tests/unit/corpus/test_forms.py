@@ -75,6 +75,17 @@ def test_each_generic_form_gives_the_same_records(form: str, tmp_path: Path, rea
     assert [[label for label in record.labels if label] for record in records] == [["tax", "appeal"], []]
 
 
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_a_csv_file_tells_its_separator_by_its_header(separator: str, tmp_path: Path, read: Any) -> None:
+    rows = [["id", "text", "labels"], ["a", f"one, two{separator} three", "tax;appeal"], ["b", "four", ""]]
+    with (tmp_path / "rows.csv").open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream, delimiter=separator).writerows(rows)
+    (first, second), set_aside = read(tmp_path / "rows.csv")
+    assert (set_aside, first.number, second.document_id) == ([], 2, "b")
+    assert first.sections[0].paragraphs == (f"one, two{separator} three",)
+    assert first.labels == ("tax", "appeal")
+
+
 def test_columns_and_the_label_delimiter_can_be_named(write_lines: Any, read: Any) -> None:
     columns = Columns(text="body", id="key", labels="topics", split="part", delimiter="|")
     row = {"key": 7, "body": "words", "topics": "a|b", "part": "dev"}

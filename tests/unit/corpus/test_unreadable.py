@@ -95,10 +95,15 @@ def test_a_folder_without_text_files_is_an_error(tmp_path: Path, read: Any) -> N
         read(tmp_path)
 
 
-def test_a_json_list_is_recognised(tmp_path: Path, read: Any) -> None:
-    (tmp_path / "rows.data").write_text('[{"id": "1", "text": "words"}]', encoding="utf-8")
-    with pytest.raises(CorpusUnreadable) as caught:
-        read(tmp_path / "rows.data")
+@pytest.mark.parametrize("name", ["rows.data", "rows.json", "opinions.jsonl"])
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("key", ["id", "documentId"])
+def test_a_json_list_is_recognised(
+    name: str, indent: int | None, key: str, tmp_path: Path, read: Any
+) -> None:
+    (tmp_path / name).write_text(json.dumps([{key: "1", "text": "words"}], indent=indent))
+    with pytest.raises(CorpusUnreadable, match="one JSON list") as caught:
+        read(tmp_path / name)
     assert "one object per line" in caught.value.hint
 
 
@@ -108,6 +113,30 @@ def test_a_corpus_without_one_usable_document_names_the_commonest_reason(
     with pytest.raises(CorpusUnreadable, match=r"no usable document in 3 records; .* too_short \(2\)"):
         snapshot(write_lines([{"id": "1", "text": "few"}, {"id": "2", "text": "few"}, b"{"]))
     nothing_written()
+
+
+@pytest.mark.parametrize(
+    ("line", "says", "hint"),
+    [
+        (
+            {"key": "1", "body": "t"},
+            r"\(2\), as record 1 of .*: no 'id' among 'key', 'body'\.$",
+            "--id-column",
+        ),
+        ({"id": "1", "body": "t"}, r"no 'text' among 'id', 'body'\.$", "--text-column"),
+        ({"documentId": "1", "text": "t"}, r"no 'sections' among 'documentId', 'text'\.$", "--form jsonl"),
+        ({"id": "1", "\x1b[31m" + "x" * 40: "t"}, r"no 'text' among 'id', '\[31mx{26}'\.$", "--text-column"),
+        ({}, r"the object is empty\.$", "--id-column"),
+        ({"id": "1", "text": {}}, r"'text' is an object, not a string\.$", "corpus validate"),
+        ('{"id": "1", "text": "Größe"}'.encode("latin-1"), "is not UTF-8", "iconv"),
+    ],
+)
+def test_a_corpus_without_one_usable_document_shows_what_its_first_record_lacks(
+    line: Any, says: str, hint: str, write_lines: Any, snapshot: Any
+) -> None:
+    with pytest.raises(CorpusUnreadable, match=says) as caught:
+        snapshot(write_lines([line, line]))
+    assert hint in caught.value.hint
 
 
 def test_a_csv_file_without_a_header_is_an_error(tmp_path: Path, read: Any) -> None:
