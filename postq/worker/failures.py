@@ -23,6 +23,8 @@ from postq.errors import (
 
 MAX_TRACEBACK_CHARACTERS = 20_000
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_FULL_IN_WORDS = ("no space left on device", "disk quota exceeded")
+"""Of errors without a number: those of safetensors, and a rank's, which crosses processes as text."""
 _DEVICE_OOM = ("cuda out of memory", "mps backend out of memory", "cuda error: out of memory")
 _OOM_COUNTERS = ("/proc/vmstat", "/sys/fs/cgroup/memory.events")
 
@@ -121,7 +123,8 @@ def _class_of_one(exc: BaseException) -> FailureClass | None:
         return FailureClass.NAN_LOSS
     if isinstance(exc, BadInput | NotFound | DeviceUnavailable | DeviceMemoryExhausted | ExtraMissing):
         return FailureClass.BAD_INPUT
-    return FailureClass.DISK_FULL if "no space left on device" in str(exc).lower() else None
+    text = str(exc).lower()
+    return FailureClass.DISK_FULL if any(words in text for words in _FULL_IN_WORDS) else None
 
 
 def _mentions_device_oom(exc: BaseException) -> bool:

@@ -1,9 +1,13 @@
 """Where an attempt's files lie: one folder per token, so that a fenced attempt disturbs no other."""
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from postq.jobs.leases import Lease
+
+MAKING_TRIES = 5
+"""How often a folder is made whose parent another attempt may find empty, and remove, at the same moment."""
 
 
 class Folders:
@@ -23,8 +27,8 @@ class Folders:
     def prepare(self, lease: Lease) -> None:
         """Make the attempt's folders, empty, and drop the results of attempts before it."""
         shutil.rmtree(self._shard(lease), ignore_errors=True)
-        self.output(lease).mkdir(parents=True, mode=0o750)
-        self.checkpoints(lease).mkdir(parents=True, exist_ok=True, mode=0o750)
+        _make(self.output(lease))
+        _make(self.checkpoints(lease))
 
     def drop_output(self, lease: Lease) -> None:
         """The attempt is over: its result is in the database, or of no use."""
@@ -59,6 +63,16 @@ def _token_of(folder: Path) -> int:
     return int(number) if number.isdigit() else 0
 
 
+def _make(folder: Path) -> None:
+    """Make a folder and its parents, also while the attempt before this one clears the parents away."""
+    for _ in range(MAKING_TRIES - 1):
+        with suppress(FileNotFoundError):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+            return
+    folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+
+
 def _remove_empty(folder: Path) -> None:
-    if folder.is_dir() and not any(folder.iterdir()):
-        shutil.rmtree(folder, ignore_errors=True)
+    """In one step of the kernel's, since the next attempt may make a folder in here at any moment."""
+    with suppress(OSError):
+        folder.rmdir()

@@ -20,7 +20,16 @@ from postq.jobs.states import JOB_EDGES, JOB_TERMINAL, SHARD_EDGES
 from postq.models.attempt import AttemptOutcome
 from postq.models.job import JobState
 from postq.models.shard import ShardState
-from postq.models.tables import attempt, corpus, event, prediction, prediction_label, quarantine, shard
+from postq.models.tables import (
+    attempt,
+    bundle,
+    corpus,
+    event,
+    prediction,
+    prediction_label,
+    quarantine,
+    shard,
+)
 from tests.faults.ground import Ground, runners_of
 from tests.waiting import wait_until
 
@@ -165,6 +174,11 @@ def result_digest(ground: Ground, job_id: int) -> str:
         digest.update(repr(tuple(row)).encode())
     digest.update(repr(sorted(_rows(ground, quarantine, job_id))).encode())
     return digest.hexdigest()
+
+
+def bundle_digest(ground: Ground, job_id: int) -> str:
+    """The digest over all files of the bundle that a training made."""
+    return str(ground.one(sa.select(bundle.c.digest).where(bundle.c.id == ground.job(job_id).bundle_id))[0])
 
 
 def _rows(ground: Ground, table: sa.Table, job_id: int) -> list[int]:

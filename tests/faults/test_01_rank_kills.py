@@ -5,8 +5,8 @@ import pytest
 import sqlalchemy as sa
 
 from postq.crash_points import CrashPoint
-from postq.models.tables import attempt, bundle
-from tests.faults.accounting import check_invariants, check_no_orphans
+from postq.models.tables import attempt
+from tests.faults.accounting import bundle_digest, check_invariants, check_no_orphans
 from tests.faults.ground import Ground, WorkerHandle, lives, runners_of
 from tests.faults.tiny_encoder import encoder_spec
 from tests.waiting import wait_until
@@ -22,11 +22,6 @@ VICTIMS = (
     pytest.param("worker", ["lost", "committed"], marks=pytest.mark.usual()),
 )
 """Who is killed, and how the attempts end."""
-
-
-def bundle_digest(ground: Ground, job_id: int) -> str:
-    query = sa.select(bundle.c.digest).where(bundle.c.id == ground.job(job_id).bundle_id)
-    return str(ground.one(query)[0])
 
 
 def frozen_rank(ground: Ground) -> psutil.Process:

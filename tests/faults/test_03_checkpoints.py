@@ -6,9 +6,8 @@ import pytest
 import sqlalchemy as sa
 
 from postq.crash_points import CrashPoint
-from postq.models.bundle import BundleRow
 from postq.models.tables import event
-from tests.faults.accounting import check_invariants, check_no_orphans
+from tests.faults.accounting import bundle_digest, check_invariants, check_no_orphans
 from tests.faults.ground import Ground, WorkerHandle
 from tests.faults.tiny_encoder import encoder_spec
 from tests.waiting import wait_until
@@ -25,11 +24,6 @@ CRASHES = (
 
 def wait_for_words(worker: WorkerHandle, words: str) -> None:
     wait_until(lambda: worker.said(words), 60, saying=words)
-
-
-def bundle_digest(ground: Ground, job_id: int) -> str:
-    with ground.database.reading() as session:
-        return session.get_one(BundleRow, ground.job(job_id).bundle_id).digest
 
 
 @pytest.mark.slow

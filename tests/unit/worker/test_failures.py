@@ -39,6 +39,7 @@ class OutOfMemoryError(RuntimeError):
         (OSError(errno.EDQUOT, "Disk quota exceeded"), FailureClass.DISK_FULL),
         (OSError(errno.EIO, "Input/output error"), FailureClass.ERROR),
         (RuntimeError("I/O error: No space left on device (os error 28)"), FailureClass.DISK_FULL),
+        (RuntimeError("I/O error: Disk quota exceeded (os error 122)"), FailureClass.DISK_FULL),
         (NotTrainable("m", hint="h"), FailureClass.BAD_INPUT),
         (BundleUnusable("m", hint="h"), FailureClass.BAD_INPUT),
         (ExtraMissing("m", hint="h"), FailureClass.BAD_INPUT),
