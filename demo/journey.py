@@ -10,7 +10,7 @@ from rich.text import Text
 from demo.stage import Stage, StepFailed
 
 CPU_WORKERS = 2
-CUTS = (("half", "at 0.5"), ("global", "global"), ("default", "per label"))
+CUTS = (("half", "at 0.5"), ("global", "global"), ("default", "default"))
 GOOD_ENDS = ("succeeded", "succeeded_with_quarantine")
 
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from postq.cli.terminal import clean
 
-CUTS = {"half": "at 0.5", "global": "global", "default": "per label"}
+CUTS = {"half": "at 0.5", "global": "global", "default": "default"}
 """The ways to cut scores into labels, in the order of the columns."""
 CROSS_FITTED = "cross-fitted"
 NAME_COLUMNS = 14
@@ -49,7 +49,7 @@ def figures_of(facts: Mapping[str, Any], *, model: str = "bundle") -> list[Figur
 
 @dataclass(frozen=True)
 class FiguresTable:
-    """`micro/macro` F1 at 0.5, at one threshold for all labels, and at one per label: a column each.
+    """`micro/macro` F1 at 0.5, at one threshold for all labels, and at the default ones: a column each.
 
     On a terminal too narrow for that, a line each, so that no figure is cut.
     """

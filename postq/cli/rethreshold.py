@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Rules = Literal["off", "implications", "most_specific", "both"]
 Method = Literal["per_label", "bagged", "shrunk", "global", "micro", "micro_macro", "half"]
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+NAME = re.compile(r"(?!\d+$)[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @command(
@@ -185,7 +185,7 @@ def checked_name(name: str) -> str:
     if not NAME.fullmatch(name):
         raise BadInput(
             f"'{name}' cannot be the name of a bundle.",
-            hint="Use up to 100 letters, digits, dots, dashes and underscores.",
+            hint="Use up to 100 letters, digits, dots, dashes and underscores, and not digits alone.",
         )
     return name
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from postq.contracts.recipes import Recipe
     from postq.contracts.specs import TrainSpec
 
-BUNDLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+BUNDLE_NAME = re.compile(r"(?!\d+$)[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @command(
@@ -108,7 +108,7 @@ def _spec(
     if not BUNDLE_NAME.fullmatch(bundle_name):
         raise BadInput(
             f"'{bundle_name}' cannot name a bundle.",
-            hint="Use letters, digits, '.', '_' and '-', beginning with a letter or digit: --name NAME.",
+            hint="Use letters, digits, '.', '_' and '-', and not digits alone: --name NAME.",
         )
     return TrainSpec(corpus_id=row.id, bundle_name=bundle_name, recipe=recipe, devices=devices)
 

@@ -113,7 +113,8 @@ def tiers(
     if not json:
         counts = Counter(each.tier.value for each in found)
         told = ", ".join(f"{counts[name]} {name}" for name in STYLES)
-        say(f"Of {counted(len(found), 'label')}: {told}; judged on the {found[0].split} split.")
+        tuned = "" if found[0].split == "test" else ", which thresholds were tuned on"
+        say(f"Of {counted(len(found), 'label')}: {told}; judged on the {found[0].split} split{tuned}.")
 
 
 def parse_levels(text: str) -> "TierLevels":

@@ -197,7 +197,10 @@ def _told(found: Detection, data: Mapping[str, Any], *, hooks: Hooks) -> dict[st
 
 
 def _baseline(recipe: EncoderRecipe, data: TrainingData, *, hooks: Hooks) -> _Outcome:
-    """TF-IDF at its defaults on the encoder's own split, labels, rules and seed; its phases are its own."""
+    """TF-IDF at its defaults on the encoder's own split, labels, thresholds, rules and seed.
+
+    Its phases are its own.
+    """
 
     def progress(phase: str, done: int, total: int, figures: Mapping[str, float]) -> None:
         hooks.progress(f"{BASELINE} {phase}", done, total, figures)
@@ -206,6 +209,7 @@ def _baseline(recipe: EncoderRecipe, data: TrainingData, *, hooks: Hooks) -> _Ou
         text=recipe.text,
         split=recipe.split,
         labels=recipe.labels,
+        thresholds=recipe.thresholds,
         rules=recipe.rules,
         facets=recipe.facets,
         seed=recipe.seed,

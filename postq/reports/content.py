@@ -9,8 +9,8 @@ from postq.reports.estimate import Estimate
 CUTS: Mapping[str, str] = {
     "half": "at 0.5",
     "global": "one threshold",
-    "default": "per label (default)",
-    "cross_fitted": "per label, cross-fitted",
+    "default": "default thresholds",
+    "cross_fitted": "default, cross-fitted",
 }
 """The ways to cut scores into labels, and their names in tables."""
 PLACES: Mapping[str, str] = {

@@ -18,6 +18,7 @@ def data_facts(subject: Subject, stored: StoredBundle, report: Mapping[str, Any]
     sizes, corpus = stored.split_sizes, subject.corpus
     facets = stored.metrics.get("facets")
     unlabelled = int(report["documents"]) - int(report["labelled_documents"])
+    left_out = subject.evaluation.documents - int(report["documents"]) if subject.evaluation else 0
     rows = [
         ("corpus", stored.bundle.manifest.corpus),
         ("documents in the corpus", _number(corpus.get("documents"))),
@@ -28,6 +29,7 @@ def data_facts(subject: Subject, stored: StoredBundle, report: Mapping[str, Any]
         ("labels learned", _number(len(stored.bundle.labels))),
         ("facets of labels", facets_sentence(facets) if facets else ""),
         ("documents judged here", _number(report["documents"])),
+        ("left out, since they could not be scored", _number(left_out or None)),
         ("of these without a learned label", _number(unlabelled)),
         ("label mentions the model does not know", _number(report.get("unlearned_mentions"))),
         ("labels on no document judged here", _listed(report.get("labels_without_support") or [])),

@@ -93,6 +93,12 @@ def baseline_sentence(metrics: Mapping[str, Any], *, kind: str, on: str | None) 
     micro = estimate(found["micro_f1"], found.get("micro_f1_interval"))
     macro = estimate(found["macro_f1"], found.get("macro_f1_interval"))
     return (
-        f"The TF-IDF baseline, trained on the same split and tuned by the same procedure, reaches "
+        f"The TF-IDF baseline, trained on the same split and {_tuned(metrics, baseline)}, reaches "
         f"micro-F1 {_with_interval(micro)} and macro-F1 {_with_interval(macro)}."
     )
+
+
+def _tuned(metrics: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:
+    """The thresholds of a bundle may have been tuned anew, by another method; the baseline's stay."""
+    own, theirs = metrics["tuning"]["method"], baseline["tuning"]["method"]
+    return "tuned by the same procedure" if own == theirs else f"tuned by {theirs} where this is by {own}"

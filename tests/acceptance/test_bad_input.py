@@ -57,6 +57,7 @@ UNUSABLE = [
     (("submit-train", "opinions", "--preset", "tfidf", "--devices", "all"), "Only encoders"),
     (("submit-train", "opinions", "--preset", "tfidf", "--memory", "plenty"), "'plenty' is not a size"),
     (("submit-train", "opinions", "--preset", "tfidf", "--name", "../x"), "cannot name a bundle"),
+    (("submit-train", "opinions", "--preset", "tfidf", "--name", "7"), "cannot name a bundle"),
     (("bundles", "alias", "@two words", "job:1"), "cannot be an alias"),
     (("corpus", "add", "7", "new.jsonl.gz"), "cannot name a corpus"),
     (("corpus", "add", "cases"), "No file or folder"),

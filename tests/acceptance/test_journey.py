@@ -39,7 +39,7 @@ def test_waiting_in_a_pipe_tells_the_way_in_plain_lines(journey: Journey) -> Non
 
 
 def test_a_training_shows_micro_and_macro_f1_at_every_threshold(journey: Journey) -> None:
-    for heading in ("at 0.5", "global", "per label", "cross-fitted", "mAP"):
+    for heading in ("at 0.5", "global", "default", "cross-fitted", "mAP"):
         assert heading in journey.trained.out
 
 

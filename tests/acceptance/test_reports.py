@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 def test_a_training_is_reported_as_a_table_with_its_sentence(journey: Journey) -> None:
     answer = journey.user.runs("report", 1)
     assert "neither training nor tuning saw, opinions-tfidf reaches micro-F1" in answer.out
-    for heading in ("at 0.5", "per label", "cross-fitted", "mAP", "test split evaluated"):
+    for heading in ("at 0.5", "default", "cross-fitted", "mAP", "test split evaluated"):
         assert heading in answer.out
     assert answer.err == ""
 

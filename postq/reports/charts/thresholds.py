@@ -9,7 +9,7 @@ from postq.reports.estimate import decimal
 
 
 def sweep_chart(sweep: Sweep, *, name: str) -> Chart:
-    """Micro- and macro-F1; dots on the right are the default thresholds, one per label."""
+    """Micro- and macro-F1; dotted lines are the default thresholds."""
     with house_style():
         figure, axes = new_figure(size=(4.7, 3.9))
         axes.plot(sweep.thresholds, sweep.micro, color=FIRST, label="micro-F1")
@@ -17,7 +17,7 @@ def sweep_chart(sweep: Sweep, *, name: str) -> Chart:
         for value, colour in ((sweep.default_micro, FIRST), (sweep.default_macro, SECOND)):
             if value is not None:
                 axes.axhline(value, color=colour, linewidth=1.1, linestyle=":")
-        axes.plot([], [], color=MUTED, linewidth=1.1, linestyle=":", label="default, one per label")
+        axes.plot([], [], color=MUTED, linewidth=1.1, linestyle=":", label="default thresholds")
         axes.set(xlim=(0, 1), ylim=(0, 1.03), xlabel="one threshold for all labels", ylabel="F1")
         _mark(axes, 0.5, "0.5", left=sweep.global_threshold >= 0.5)
         _mark(
@@ -34,7 +34,7 @@ def sweep_chart(sweep: Sweep, *, name: str) -> Chart:
             title="One threshold for all labels",
             description=f"Micro-F1 is highest, {decimal(sweep.micro[best])}, at "
             f"{decimal(sweep.thresholds[best], digits=2)}; the global threshold is "
-            f"{decimal(sweep.global_threshold, digits=2)}; the default thresholds, one per label, give "
+            f"{decimal(sweep.global_threshold, digits=2)}; the default thresholds give "
             f"micro {decimal(sweep.default_micro)} and macro {decimal(sweep.default_macro)}.",
         )
 

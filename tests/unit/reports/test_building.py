@@ -1,6 +1,7 @@
 """What a report says agrees with what was stored, and with the slow way to compute it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import pytest
 from sklearn.metrics import average_precision_score, f1_score, precision_recall_curve
 
 from postq.errors import LabelSetMismatch
+from postq.learning.bundle import open_bundle
 from postq.learning.detectors import Detection
+from postq.learning.rethresholding import rethreshold_bundle
 from postq.reports.answer import report_facts
 from postq.reports.content import Report
 from postq.reports.stored import StoredBundle, read_bundle
@@ -126,8 +129,6 @@ def test_detectors_of_bundle_and_job_are_told_once_each(
 def test_a_test_document_with_a_twin_in_training_is_told_in_the_headline(
     tfidf_folder: Path, subject_of: Callable[..., Subject]
 ) -> None:
-    from dataclasses import replace
-
     from postq.reports.building import build_report
 
     stored = read_bundle(tfidf_folder)
@@ -159,6 +160,24 @@ def test_figures_on_the_whole_test_split_do_not_stand_beside_an_evaluation_on_so
     assert some.verdict is None
     assert some.baseline_sentence.endswith("has no figures on these documents.")
     assert "On 79 test documents" in some.headline
+
+
+def test_documents_that_an_evaluation_could_not_score_are_counted(
+    tfidf_folder: Path, report_of: ReportOf
+) -> None:
+    evaluation = evaluation_of(dict(report_of(tfidf_folder).raw))
+    some = report_of(tfidf_folder, evaluation=replace(evaluation, documents=evaluation.documents + 3))
+    assert dict(some.data_facts)["left out, since they could not be scored"] == "3"
+
+
+def test_the_baseline_is_tuned_as_the_encoder_is_and_not_said_to_be_when_it_is_not(
+    tmp_path: Path, report_of: ReportOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_encoder(tmp_path / "b", monkeypatch, thresholds="global")
+    assert read_bundle(tmp_path / "b").metrics["baseline"]["tuning"]["method"] == "global"
+    assert "tuned by the same procedure" in report_of(tmp_path / "b").baseline_sentence
+    rethreshold_bundle(open_bundle(tmp_path / "b"), method="half", name="reader", output=tmp_path / "c")
+    assert "tuned by global where this is by half" in report_of(tmp_path / "c").baseline_sentence
 
 
 def test_an_evaluation_without_the_training_corpus_does_not_pass_for_clean(
