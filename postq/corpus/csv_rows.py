@@ -32,8 +32,11 @@ def read_csv(
     lines = _Lines(stream)
     rows = _rows(csv.reader(lines, delimiter=separator, strict=True))
     header = next(rows, None)
-    if isinstance(header, list) and len(header) == 1:
-        header, separator = _split_anew(header[0], separator)
+    if isinstance(header, csv.Error) or (header and len(header) == 1):
+        # `"id";"text"` is no row at all to a parser that looks for commas.
+        line = header[0] if isinstance(header, list) else lines.latest
+        cells, separator = _split_anew(line, separator)
+        header = cells if len(cells) > 1 else header
         rows = _rows(csv.reader(lines, delimiter=separator, strict=True))
     if not isinstance(header, list):
         raise CorpusUnreadable(
@@ -67,7 +70,17 @@ def _split_anew(header: str, separator: str) -> tuple[list[str], str]:
 
 
 def require_columns(names: list[str], *, columns: Columns, source: str) -> None:
-    """Raise CorpusUnreadable naming the columns that are missing and those that are there."""
+    """Raise CorpusUnreadable naming the columns that are missing, and those that are there, or there twice.
+
+    Of two columns with one name only one would be read, and the labels of the other lost without a word.
+    """
+    read = (columns.id, columns.text, columns.labels, columns.split)
+    twice = sorted({name for name in read if names.count(name) > 1})
+    if twice:
+        raise CorpusUnreadable(
+            f"'{source}' has more than one column {' and more than one column '.join(map(repr, twice))}.",
+            hint="Give each a name of its own, or put the labels of all into one column.",
+        )
     missing = sorted(columns.required - set(names))
     if missing:
         shown = ", ".join(names[:20])
@@ -82,6 +95,7 @@ class _Lines:
 
     def __init__(self, stream: ByteStream) -> None:
         self.number = 0
+        self.latest = ""
         self._name = stream.name
         self._lines = bounded_lines(stream.chunks())
         self._too_long: list[SetAside] = []
@@ -96,7 +110,8 @@ class _Lines:
                 continue
             text = line.removeprefix(BOM) if self.number == 1 else line
             # Bytes that are not UTF-8 travel as lone surrogates, so that only their own row is set aside.
-            yield text.decode("utf-8", errors="surrogateescape") + "\n"
+            self.latest = text.decode("utf-8", errors="surrogateescape") + "\n"
+            yield self.latest
 
     def take_set_aside(self) -> list[SetAside]:
         taken, self._too_long = self._too_long, []

@@ -9,6 +9,7 @@ from postq.contracts.document import SplitName
 from postq.corpus.location import SPLIT_NAMES
 from postq.corpus.normalise import clean_line
 from postq.corpus.records import SetAsideReason, UnfitRecord
+from postq.errors import BadInput
 
 _BLANK_LINE = re.compile(r"\r?\n[^\S\n]*\r?\n\s*")
 
@@ -25,6 +26,13 @@ class Columns:
     """May be absent under its default name."""
     delimiter: str = ";"
     """What separates labels given as one string; a string holding a JSON list needs none."""
+
+    def __post_init__(self) -> None:
+        if not self.delimiter:
+            raise BadInput(
+                "The delimiter between labels is empty, so it separates nothing.",
+                hint="Give what stands between two labels, such as ';' or '|'.",
+            )
 
     @property
     def required(self) -> frozenset[str]:

@@ -75,11 +75,14 @@ def test_each_generic_form_gives_the_same_records(form: str, tmp_path: Path, rea
     assert [[label for label in record.labels if label] for record in records] == [["tax", "appeal"], []]
 
 
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL], ids=["bare", "quoted"])
 @pytest.mark.parametrize("separator", [";", "\t", "|"])
-def test_a_csv_file_tells_its_separator_by_its_header(separator: str, tmp_path: Path, read: Any) -> None:
+def test_a_csv_file_tells_its_separator_by_its_header(
+    separator: str, quoting: Any, tmp_path: Path, read: Any
+) -> None:
     rows = [["id", "text", "labels"], ["a", f"one, two{separator} three", "tax;appeal"], ["b", "four", ""]]
     with (tmp_path / "rows.csv").open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream, delimiter=separator).writerows(rows)
+        csv.writer(stream, delimiter=separator, quoting=quoting).writerows(rows)
     (first, second), set_aside = read(tmp_path / "rows.csv")
     assert (set_aside, first.number, second.document_id) == ([], 2, "b")
     assert first.sections[0].paragraphs == (f"one, two{separator} three",)
@@ -117,6 +120,25 @@ def test_a_missing_column_is_named_with_those_that_are_there(form: str, tmp_path
     with pytest.raises(CorpusUnreadable, match="no column 'body'") as caught:
         read(file, columns=Columns(text="body"))
     assert "id, text, labels" in caught.value.hint
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_a_column_that_is_there_twice_is_refused_and_neither_s_labels_are_lost(
+    form: str, tmp_path: Path, read: Any
+) -> None:
+    names, row = ["id", "text", "labels", "labels", "note", "note"], ["1", "words", "tax", "appeal", "", ""]
+    if form == "csv":
+        (tmp_path / "rows.csv").write_text(f"{','.join(names)}\n{','.join(row)}\n", encoding="utf-8")
+    else:
+        table = pa.Table.from_arrays([pa.array([cell]) for cell in row], names=names)
+        pq.write_table(table, tmp_path / "rows.parquet")
+    with pytest.raises(CorpusUnreadable, match="more than one column 'labels'\\."):
+        read(tmp_path / f"rows.{form}")
+
+
+def test_an_empty_delimiter_between_labels_is_refused() -> None:
+    with pytest.raises(BadInput, match="separates nothing"):
+        Columns(delimiter="")
 
 
 def test_a_corpus_without_a_labels_column_is_unlabelled_but_a_named_one_must_exist(
