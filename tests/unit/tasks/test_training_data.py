@@ -81,14 +81,16 @@ def test_what_an_official_split_leaves_open_is_told(
 ) -> None:
     everywhere = [record(number) for number in range(30)]
     held_back = [record(number) for number in range(30, 40)]
-    for snapshot, told in (
-        (make_snapshot(train=everywhere, test=held_back), "no validation split: drawn from train."),
-        (make_snapshot(everywhere, test=held_back), "not used: it covers only 10 of 40 documents."),
+    for snapshot, told, severity in (
+        (make_snapshot(train=everywhere, test=held_back), "no validation split: drawn from train.", "info"),
+        (make_snapshot(everywhere, train=held_back), "not used: it covers only 10 of 40 documents.", "info"),
+        (make_snapshot(everywhere, test=held_back), "add the others as --split train=FILE", "warning"),
     ):
         heard = Heard()
         build(make_request, snapshot, hooks=heard.hooks())
-        (split,) = heard.events("split")
-        assert split.endswith(told)
+        ((split, facts),) = ((message, data) for event, message, data in heard.notes if event == "split")
+        assert told in split
+        assert facts["severity"] == severity
 
 
 def test_a_text_of_the_official_test_split_is_never_trained_on(
