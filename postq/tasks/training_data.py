@@ -172,8 +172,8 @@ def _about_official(keys: SnapshotKeys, report: SplitReport, *, recipe: TfidfRec
         if not held_back:
             return unused
         return (
-            f"{unused} The {held_back:,} it holds back for validation or test were dealt out anew, so some may"
-            " be trained on; add the others as --split train=FILE to keep them apart."
+            f"{unused} The {held_back:,} it holds back for validation or test were dealt out anew, so some"
+            " may be trained on; add the others as --split train=FILE to keep them apart."
         )
     return ""
 
