@@ -12,6 +12,7 @@ from sqlmodel import col
 from postq.db import insert_if_absent
 from postq.errors import BadInput, NotFound
 from postq.models.bundle import Alias, BundleRow
+from postq.models.job import Job
 from postq.models.tables import alias as alias_table
 from postq.models.tables import bundle as bundle_table
 from postq.registry.references import resolve_bundle
@@ -48,6 +49,8 @@ def register_bundle(
     """Record the bundle whose folder lies at `path` (relative to home) and return its row.
 
     The same digest is recorded once: a training repeated with the same result finds the first row again.
+    It becomes the bundle's training if the first was forgotten, since evaluations look in that one's corpus
+    for near-duplicates.
     """
     row = {
         "name": name,
@@ -63,7 +66,11 @@ def register_bundle(
         "created_at": now,
     }
     insert_if_absent(session, bundle_table, row)
-    return session.scalars(sa.select(BundleRow).where(col(BundleRow.digest) == digest)).one()
+    found = session.scalars(sa.select(BundleRow).where(col(BundleRow.digest) == digest)).one()
+    if job_id is not None and (found.job_id is None or session.get(Job, found.job_id) is None):
+        found.job_id = job_id
+        session.flush()
+    return found
 
 
 def list_bundles(session: Session, *, name: str | None = None, limit: int = 1000) -> list[BundleRow]:

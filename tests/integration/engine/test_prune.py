@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from postq.errors import Conflict, NotFound
 from postq.jobs.prune import clear_files, forget_job, old_jobs, sweep_predictions
 from postq.jobs.schedules import add_schedule, remove_schedule
+from postq.models.bundle import BundleRow
 from postq.models.tables import attempt, event, job, prediction, prediction_label, quarantine, shard
 from postq.registry.removal import remove_bundle, remove_corpus
 from tests.integration.engine.world import World
@@ -64,6 +65,17 @@ def test_a_forgotten_job_leaves_no_row_and_the_others_stand(world: World) -> Non
     assert left_of(world, first) == {}
     assert left_of(world, second) == before
     world.verify_all()
+
+
+def test_a_training_repeated_after_the_first_was_forgotten_becomes_its_bundle_s_own(world: World) -> None:
+    first, second = two_classifications(world)
+    made = world.add_bundle(weights="w2", job_id=first)
+    for forgotten, owner in ((False, first), (True, second)):
+        if forgotten:
+            forget(world, first)
+        assert world.add_bundle(weights="w2", job_id=second) == made
+        with world.database.reading() as session:
+            assert session.get_one(BundleRow, made).job_id == owner
 
 
 def test_predictions_go_in_batches_and_an_interrupted_sweep_is_taken_up_again(world: World) -> None:
