@@ -41,9 +41,9 @@ class Listing(Generic[Row]):
         if json:
             show_json([self.as_dict(row) for row in listed])
         elif listed:
-            from postq.cli.tables import listing_table
+            from postq.cli.tables import FittedListing
 
-            show(listing_table(self.columns, listed))
+            show(FittedListing(self.columns, listed))
         else:
             note(self.empty)
 

@@ -1,8 +1,11 @@
 """Who is alive: workers heard of lately, and jobs that have not ended."""
 
+import os
+import socket
 from typing import TYPE_CHECKING
 
 from postq.cli.terminal import note
+from postq.counted import counted
 
 if TYPE_CHECKING:
     from postq.db import Database
@@ -29,6 +32,28 @@ def unended_jobs(database: "Database") -> int:
     with database.reading() as session:
         query = sa.select(sa.func.count()).select_from(job).where(job.c.state.not_in(JOB_TERMINAL))
         return int(session.scalar(query) or 0)
+
+
+def warn_of_neighbours(database: "Database", settings: "Settings") -> None:
+    """Say that this machine has workers already: a second `postq up` shares its devices and adds none."""
+    here = [worker for worker in living_workers(database, settings) if _runs_here(worker)]
+    if here:
+        already = counted(len(here), "worker of this machine serves", "workers of this machine serve")
+        listed = ", ".join(f"{worker.device_kind}, process {worker.pid}" for worker in here)
+        note(f"{already} this database already ({listed}); all share its devices and memory.")
+
+
+def _runs_here(worker: "Worker") -> bool:
+    """Whether the process is here and still there: one that was killed stays in the database a while."""
+    if worker.hostname != socket.gethostname():
+        return False
+    try:
+        os.kill(worker.pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it belongs to another user
+        return True
+    return True
 
 
 def warn_if_nobody_works(database: "Database", settings: "Settings") -> None:

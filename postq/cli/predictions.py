@@ -131,11 +131,13 @@ class Wanted:
 
     def resolved(self, session: "Session") -> "PredictionFilter":
         """Raises NotFound for an unknown job or corpus, BadInput for a training or a label no bundle has."""
-        from postq.predictions.query import PredictionFilter
+        from postq.predictions.query import PredictionFilter, check_label
         from postq.registry.corpora import resolve_corpus
 
         if self.job is not None:
             _require_predictor(session, self.job)
+        if self.label is not None:
+            check_label(session, self.label, job_id=self.job)
         return PredictionFilter(
             job_id=self.job,
             corpus_id=resolve_corpus(session, self.corpus).id if self.corpus else None,

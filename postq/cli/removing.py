@@ -20,14 +20,13 @@ def remove_corpus(ctx: typer.Context, *, corpus: options.CorpusReference, yes: Y
     Refused while a job was given this version or a schedule would classify it next; `postq prune` forgets
     old jobs.
     """
-    from postq.registry.corpora import resolve_corpus
-    from postq.registry.removal import clear_folder
+    from postq.registry.removal import clear_folder, removable_corpus
     from postq.registry.removal import remove_corpus as remove
 
     invocation = invocation_of(ctx)
     if not yes:
         with invocation.database.reading() as session:
-            row = resolve_corpus(session, corpus)
+            row = removable_corpus(session, corpus)
         note(f"{row.name}@{row.version} would be removed; add --yes to do it.")
         return
     with invocation.database.transaction() as session:
@@ -43,14 +42,13 @@ def remove_bundle(ctx: typer.Context, *, bundle: options.BundleReference, yes: Y
     Refused while an alias points at it, a job made or used it, or a schedule classifies with it; `postq
     prune` forgets old jobs.
     """
-    from postq.registry.references import resolve_bundle
-    from postq.registry.removal import clear_folder
+    from postq.registry.removal import clear_folder, removable_bundle
     from postq.registry.removal import remove_bundle as remove
 
     invocation = invocation_of(ctx)
     if not yes:
         with invocation.database.reading() as session:
-            row = resolve_bundle(session, bundle)
+            row = removable_bundle(session, bundle)
         note(f"Bundle {row.id} ({row.name}) would be removed; add --yes to do it.")
         return
     with invocation.database.transaction() as session:

@@ -77,6 +77,7 @@ def submit_train(
     _check_split(recipe)
     _check_devices(recipe, devices)
     _check_rules(recipe)
+    _check_backbone(recipe)
     submit_and_tell(
         invocation_of(ctx),
         lambda session: _spec(session, corpus=corpus, name=name, recipe=recipe, devices=devices),
@@ -139,6 +140,18 @@ def _check_rules(recipe: "Recipe") -> None:
         )
     if missing:
         raise BadInput(missing, hint="Name a file of labels and their parents with --facets FILE.")
+
+
+def _check_backbone(recipe: "Recipe") -> None:
+    """The tiny preset is made for a small random backbone: another is fetched for nothing, and unlearned."""
+    from postq.contracts.recipes import EncoderRecipe
+
+    default = EncoderRecipe.model_fields["backbone"].default
+    if recipe.model == "encoder" and recipe.preset == "tiny-longformer" and recipe.backbone == default:
+        raise BadInput(
+            "The preset tiny-longformer goes with a small backbone of your own, and none is named.",
+            hint="Make one: `postq bundles tiny-backbone FOLDER --corpus CORPUS`; add --backbone FOLDER.",
+        )
 
 
 def _backbone(given: str | None) -> str | None:

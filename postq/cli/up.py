@@ -46,7 +46,7 @@ def up(
     Each worker has a log file.
     """
     from postq.cli.fleet import Fleet
-    from postq.cli.living import unended_jobs
+    from postq.cli.living import unended_jobs, warn_of_neighbours
 
     invocation = invocation_of(ctx)
     database = invocation.database
@@ -56,6 +56,7 @@ def up(
         logs=None if invocation.verbose else invocation.settings.home / "logs",
         drain_seconds=invocation.settings.drain_seconds,
     )
+    warn_of_neighbours(database, invocation.settings)
     fleet.run(until=(lambda: unended_jobs(database) == 0) if until_idle else None)
 
 

@@ -25,12 +25,12 @@ EXIT_CODES = {"succeeded": 0, "failed": 10, "cancelled": 11, "succeeded_with_qua
 def watch_jobs(invocation: Invocation, wanted: JobFilter) -> None:
     """`status --watch`: show the jobs until every one of them has ended."""
     from postq.cli.job_page import job_page
-    from postq.cli.tables import listing_table
+    from postq.cli.tables import FittedListing
 
     def render(views: "list[JobView]") -> "RenderableType":
         if not views:
             return LISTING.empty
-        return job_page(views[0]) if wanted.job is not None else listing_table(LISTING.columns, views)
+        return job_page(views[0]) if wanted.job is not None else FittedListing(LISTING.columns, views)
 
     _follow(invocation, wanted, render=render, console=results(), stays=True)
 

@@ -122,10 +122,13 @@ def _train_beside_baseline(
 ) -> tuple[_Outcome, _Outcome | None]:
     """The encoder and its baseline, where the recipe wants one.
 
-    The cheap one comes first: should its data be at fault, hours of training are spared. Resumed, it comes
-    last: a training interrupted ten times is not to fit ten baselines.
+    The cheap one comes first: should its data be at fault, hours of training are spared. Before that the
+    backbone is looked up, for a misspelt name takes no baseline to find. Resumed, the baseline comes last: a
+    training interrupted ten times is not to fit ten.
     """
     early = recipe.baseline and resume_from is None
+    if early:
+        _check_backbone(recipe)
     baseline = _baseline(recipe, data, hooks=hooks) if early else None
     main = _train_encoder(
         recipe,
@@ -194,6 +197,14 @@ def _told(found: Detection, data: Mapping[str, Any], *, hooks: Hooks) -> dict[st
     facts = {"severity": found.severity, **data}
     hooks.note(found.event, found.message, facts)
     return {"event": found.event, "severity": found.severity, "message": found.message, "data": facts}
+
+
+def _check_backbone(recipe: EncoderRecipe) -> None:
+    try:
+        from postq.learning.encoder.backbones import check_backbone
+    except ImportError as exc:
+        raise _missing("encoders", exc) from exc
+    check_backbone(recipe.backbone)
 
 
 def _baseline(recipe: EncoderRecipe, data: TrainingData, *, hooks: Hooks) -> _Outcome:

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from itertools import islice
 from typing import Any
 
@@ -10,8 +11,10 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from postq.errors import LabelSetMismatch
 from postq.models.tables import bundle, corpus, document, job, prediction, prediction_label, quarantine
 
+SHOWN_LABELS = 20
 CHUNK = 1000
 """Predictions read at once; memory stays that of one chunk."""
 
@@ -59,6 +62,27 @@ class QuarantineView:
     row: int
     attempt_id: int
     error: str
+
+
+def check_label(session: Session, label: str, *, job_id: int | None) -> None:
+    """Raise LabelSetMismatch unless the job's bundle, or without a job any bundle, knows the label."""
+    query = sa.select(bundle.c.labels)
+    if job_id is not None:
+        query = query.join(job, job.c.bundle_id == bundle.c.id).where(job.c.id == job_id)
+    known = sorted({name for labels in session.scalars(query) for name in labels})
+    if not known or label in known:
+        return
+    whose = "No bundle knows" if job_id is None else f"The bundle of job {job_id} does not know"
+    close = get_close_matches(label.lower(), [name.lower() for name in known])
+    near = [name for name in known if name.lower() in close]
+    hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else _some(known)
+    raise LabelSetMismatch(f"{whose} a label '{label}'.", hint=hint)
+
+
+def _some(labels: Sequence[str]) -> str:
+    listed, more = ", ".join(labels[:SHOWN_LABELS]), len(labels) - SHOWN_LABELS
+    rest = f", and {more:,} more; `postq bundles show` lists them" if more > 0 else ""
+    return f"Labels are: {listed}{rest}."
 
 
 def predictions(

@@ -16,27 +16,35 @@ from postq.registry.corpora import resolve_corpus
 from postq.registry.references import resolve_bundle
 
 
-def remove_corpus(session: Session, reference: str) -> Corpus:
-    """Delete one corpus version and its document references; returns its row as it was.
+def removable_corpus(session: Session, reference: str) -> Corpus:
+    """A corpus version nothing stands on.
 
-    Its folder is for `clear_folder`, once this is committed. Raises NotFound, or Conflict when a job was
-    given the corpus or a schedule would classify it next.
+    Raises NotFound, or Conflict when a job was given the corpus or a schedule would classify it next.
     """
     row = resolve_corpus(session, reference)
     title = f"corpus {row.name}@{row.version}"
     _refuse_if_a_job_names(session, job.c.corpus_id == row.id, title)
     _refuse_if_scheduled(session, schedule.c.corpus, resolve_corpus, row.id, title)
+    return row
+
+
+def remove_corpus(session: Session, reference: str) -> Corpus:
+    """Delete one corpus version and its document references; returns its row as it was.
+
+    Its folder is for `clear_folder`, once this is committed. Raises as `removable_corpus` does.
+    """
+    row = removable_corpus(session, reference)
     session.expunge(row)
     session.execute(sa.delete(document).where(document.c.corpus_id == row.id))
     session.execute(sa.delete(corpus).where(corpus.c.id == row.id))
     return row
 
 
-def remove_bundle(session: Session, reference: str) -> BundleRow:
-    """Delete one bundle's row; returns it as it was.
+def removable_bundle(session: Session, reference: str) -> BundleRow:
+    """A bundle nothing stands on.
 
-    Its folder is for `clear_folder`, once this is committed. Raises NotFound, or Conflict when an alias
-    points at it, a job made or used it, or a schedule classifies with it.
+    Raises NotFound, or Conflict when an alias points at it, a job made or used it, or a schedule classifies
+    with it.
     """
     row = resolve_bundle(session, reference)
     title = f"bundle {row.id} ({row.name})"
@@ -48,6 +56,15 @@ def remove_bundle(session: Session, reference: str) -> BundleRow:
         )
     _refuse_if_a_job_names(session, job.c.bundle_id == row.id, title)
     _refuse_if_scheduled(session, schedule.c.bundle, resolve_bundle, row.id, title)
+    return row
+
+
+def remove_bundle(session: Session, reference: str) -> BundleRow:
+    """Delete one bundle's row; returns it as it was.
+
+    Its folder is for `clear_folder`, once this is committed. Raises as `removable_bundle` does.
+    """
+    row = removable_bundle(session, reference)
     session.expunge(row)
     session.execute(sa.delete(bundle).where(bundle.c.id == row.id))
     return row

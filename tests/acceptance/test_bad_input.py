@@ -65,6 +65,9 @@ UNUSABLE = [
     (("corpus", "validate", "nothing.jsonl"), "no file or folder 'nothing.jsonl'"),
     (("predictions", "export", "out.txt", "--job", "3"), "format of 'out.txt'"),
     (("predictions", "show", "--quarantined"), "needs a job"),
+    (("predictions", "show", "--label", "On Apeal"), "No bundle knows a label 'On Apeal'"),
+    (("predictions", "export", "out.csv", "--job", "3", "--label", "x"), "bundle of job 3 does not know"),
+    (("submit-train", "opinions", "--preset", "tiny-longformer"), "backbone of your own, and none is named"),
     (
         ("schedule", "add", "x", "--cron", "every day", "--corpus", "opinions", "--bundle", "job:1"),
         "every day",
@@ -95,6 +98,8 @@ CONFLICTS = [
         (*("schedule", "add", "nightly", "--cron", "0 2 * * *"), "--corpus", "opinions", "--bundle", "job:1"),
         "'nightly' already",
     ),
+    (("corpus", "remove", "opinions@1"), "stand on corpus opinions@1"),
+    (("bundles", "remove", "job:1"), "bundle 1 "),
 ]
 
 

@@ -84,6 +84,13 @@ def load_backbone(
     return Backbone(model, tokenizer, source=source)
 
 
+def check_backbone(source: str) -> None:
+    """Raise BundleUnusable when the folder or the Hub has no such model, or none postq takes; cheap."""
+    quiet_transformers()
+    require_source(source)
+    check_config(_from_pretrained(AutoConfig, source))
+
+
 def load_classifier(folder: Path, *, labels: tuple[str, ...], head: HeadName = "pooled") -> Backbone:
     """A trained classifier from a bundle's folder, float32, on the CPU; raises BundleUnusable."""
     quiet_transformers()

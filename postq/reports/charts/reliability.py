@@ -20,7 +20,7 @@ def calibration_chart(calibration: Calibration, *, name: str) -> Chart:
         shares = [one["true_share"] for one in bins]
         upper.plot(scores, shares, color=FIRST, marker="o", markersize=4.5, label="this model")
         upper.set(xlim=(0, 1), ylim=(0, 1.03), ylabel="share that is true")
-        upper.legend(loc="upper left")
+        figure.legend(loc="outside lower center", ncols=2)
         middle = [(one["from"] + one["to"]) / 2 for one in bins]
         lower.bar(
             middle,

@@ -7,6 +7,9 @@ from postq.reports.charts.style import FIRST, MUTED, SECOND, finish, house_style
 from postq.reports.content import Sweep
 from postq.reports.estimate import decimal
 
+LABEL_SHARE = 0.25
+"""Of the axis, taken by a mark's words: nearer to an end than this they stand on the side of the middle."""
+
 
 def sweep_chart(sweep: Sweep, *, name: str) -> Chart:
     """Micro- and macro-F1; dotted lines are the default thresholds."""
@@ -24,7 +27,7 @@ def sweep_chart(sweep: Sweep, *, name: str) -> Chart:
             axes,
             sweep.global_threshold,
             f"global {decimal(sweep.global_threshold, digits=2)}",
-            left=sweep.global_threshold < 0.5,
+            left=LABEL_SHARE < sweep.global_threshold < 0.5 or sweep.global_threshold > 1 - LABEL_SHARE,
         )
         figure.legend(loc="outside lower center", ncols=3, handlelength=1.6, columnspacing=1.2)
         best = max(range(len(sweep.micro)), key=lambda at: sweep.micro[at])

@@ -9,7 +9,7 @@ import pytest
 
 from postq.cli.job_listing import LISTING, bar, job_line
 from postq.cli.job_page import job_page, live_lines
-from postq.cli.tables import listing_table
+from postq.cli.tables import FittedListing
 from postq.contracts.specs import JobKind
 from postq.jobs.views import AttemptView, DocumentCounts, JobView, ProgressView
 from postq.models import JobState
@@ -26,7 +26,7 @@ def running(a_job: Make, **given: Any) -> JobView:
 
 
 def test_a_waiting_job_says_why(a_job: Make, printed: Print) -> None:
-    text = printed(listing_table(LISTING.columns, [a_job()]))
+    text = printed(FittedListing(LISTING.columns, [a_job()]))
     assert "ready" in text
     assert "waits for a worker: no worker is running" in text.replace("\n", " ")
 
@@ -54,7 +54,7 @@ def test_a_training_without_a_worker_waits_and_says_for_what(a_job: Make, printe
     for text in (
         printed(job_page(waiting), width=100),
         printed(live_lines(waiting), width=100),
-        printed(listing_table(LISTING.columns, [waiting]), width=100),
+        printed(FittedListing(LISTING.columns, [waiting]), width=100),
         job_line(waiting),
     ):
         assert "waiting" in text
@@ -106,7 +106,7 @@ def test_an_ended_job_counts_its_documents(a_job: Make, printed: Print) -> None:
         started_at=NOON,
         finished_at=NOON + timedelta(seconds=65),
     )
-    page, table = printed(job_page(ended)), printed(listing_table(LISTING.columns, [ended]))
+    page, table = printed(job_page(ended)), printed(FittedListing(LISTING.columns, [ended]))
     assert "500 of 600 scored · 2 quarantined · 98 scored before" in page
     assert "2 documents quarantined" in page
     assert "1 min 05 s" in page
@@ -193,13 +193,13 @@ def test_a_training_shows_its_test_figures_first(a_job: Make, printed: Print) ->
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_no_line_of_the_list_is_wider_than_the_terminal(a_job: Make, printed: Print, width: int) -> None:
     jobs = [a_job(), running(a_job, id=123456, name="a-very-long-corpus-name-indeed v12 with " + "x" * 60)]
-    assert max(map(len, printed(listing_table(LISTING.columns, jobs), width=width).splitlines())) <= width
+    assert max(map(len, printed(FittedListing(LISTING.columns, jobs), width=width).splitlines())) <= width
 
 
 def test_what_a_name_or_an_error_holds_cannot_drive_the_terminal(a_job: Make, printed: Print) -> None:
     hostile = "evil\x1b]0;owned\x07\x1b[2Jname [bold]not markup[/bold]"
     job = a_job(state=JobState.FAILED, name=hostile, reason=hostile, error=hostile, hint=hostile)
-    text = printed(job_page(job)) + printed(listing_table(LISTING.columns, [job])) + job_line(job)
+    text = printed(job_page(job)) + printed(FittedListing(LISTING.columns, [job])) + job_line(job)
     assert "\x1b" not in text
     assert "\x07" not in text
     assert "[bold]" in text

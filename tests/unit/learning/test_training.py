@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from postq.contracts.device import Device
-from postq.contracts.recipes import TfidfRecipe, ThresholdMethod
+from postq.contracts.recipes import EncoderRecipe, TfidfRecipe, ThresholdMethod
+from postq.errors import BundleUnusable
 from postq.learning.bundle import open_bundle
 from postq.learning.bundle.score_file import read_scores
 from postq.learning.bundle.split_file import read_split
@@ -49,6 +50,21 @@ def test_the_bundle_holds_model_split_thresholds_scores_and_figures(tmp_path: Pa
         (split, cut) for split in ("validation", "test") for cut in ("half", "global", "default")
     } | {("out_of_fold", "cross_fitted")}
     assert {part for _, part in read_scores(bundle.path)} == {"tuning", "validation", "test"}
+
+
+def test_a_backbone_that_is_not_there_is_told_before_a_baseline_is_trained(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    phases: list[str] = []
+    with pytest.raises(BundleUnusable, match="no folder"):
+        train_bundle(
+            EncoderRecipe(preset="x", backbone="./no/such/model"),
+            training_data(),
+            output=tmp_path / "b",
+            name="small",
+            device=CPU,
+            hooks=Hooks(progress=lambda phase, *_: phases.append(phase)),
+        )
+    assert phases == []
 
 
 def test_thresholds_are_tuned_on_out_of_fold_scores_and_on_nothing_else(tmp_path: Path) -> None:

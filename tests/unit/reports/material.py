@@ -107,5 +107,6 @@ def make_encoder(
     scripted = ScriptedEncoder(material.labels, noise=noise, detections=detections)
     module.train_encoder = lambda *_args, **_named: scripted  # type: ignore[attr-defined]
     patch.setitem(sys.modules, "postq.learning.encoder.training", module)
+    patch.setattr("postq.learning.training._check_backbone", lambda recipe: None)
     recipe = ENCODER.model_copy(update=changes)
     return train_bundle(recipe, material, output=folder, name="reader", device=CPU, hooks=Hooks())
