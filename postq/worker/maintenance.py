@@ -50,6 +50,7 @@ class Maintenance:
             counts = act(session, now=database_now(session), settings=self._settings)
         if counts.changed:
             _log.info("Maintenance changed something.", act=name, changed=counts.changed)
+        if counts.changed or counts.device_kinds:
             self._on_change()
         for kind in counts.device_kinds:
             nudge(self._settings, device_kind=kind)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
+from structlog.testing import capture_logs
 
 from postq.db import Database
 from postq.jobs.leases import Lease
@@ -82,11 +83,12 @@ def test_an_act_that_fails_does_not_keep_the_others_from_their_turn(
     assert done == ["worked"]
 
 
-def test_a_change_wakes_the_dispatcher_and_nudges_the_kinds_named(
-    stocked: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("changed", [2, 0])
+def test_a_change_or_work_that_waits_wakes_the_dispatcher_and_only_a_change_is_logged(
+    changed: int, stocked: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def changing(session: Session, *, now: datetime, settings: Settings) -> Counts:
-        return Counts(changed=2, device_kinds=("any", "cuda"))
+        return Counts(changed=changed, device_kinds=("any", "cuda"))
 
     nudged: list[str] = []
     woken: list[bool] = []
@@ -97,9 +99,11 @@ def test_a_change_wakes_the_dispatcher_and_nudges_the_kinds_named(
 
     monkeypatch.setattr(maintenance_module, "ACTS", {"one": changing})
     monkeypatch.setattr(maintenance_module, "nudge", remember)
-    Maintenance(database=stocked, settings=settings, on_change=lambda: woken.append(True)).run_once()
+    with capture_logs() as told:
+        Maintenance(database=stocked, settings=settings, on_change=lambda: woken.append(True)).run_once()
     assert nudged == ["any", "cuda"]
     assert woken == [True]
+    assert [line["changed"] for line in told] == [changed] * bool(changed)
 
 
 def test_drafts_of_bundles_go_once_nobody_has_written_to_them_for_a_day(
