@@ -169,7 +169,6 @@ def add(
     )
     _tell_set_aside(row)
     _tell_unlabelled(row)
-    _tell_unused_split(row)
 
 
 @command("list", examples=("postq corpus list", "postq corpus list --json"), exits=ON_DATABASE)
@@ -323,18 +322,6 @@ def _tell_unlabelled(row: "Corpus") -> None:
     named = any(form in NAMED_FIELDS for form in row.facts["forms"])
     where = "; --labels-column names the field of labels if there is one" if named else ""
     note(f"no document has labels, so nothing can be trained on this corpus{where}.")
-
-
-def _tell_unused_split(row: "Corpus") -> None:
-    """Say now that documents held back for tests will be dealt out anew, and some of them trained on."""
-    from postq.corpus.splits import MIN_OFFICIAL_SHARE
-
-    carried = sum(row.facts["splits"].values())
-    if 0 < carried < MIN_OFFICIAL_SHARE * row.documents:
-        note(
-            f"only {carried:,} of {row.documents:,} documents carry a split, so trainings deal all of"
-            " them out anew; add the others with --split train=FILE to keep it."
-        )
 
 
 def _inputs(files: list[str] | None, split: list[str] | None) -> "list[Input]":

@@ -140,16 +140,11 @@ def _tell_crossings(
 ) -> None:
     report = describe_splits(keys, splits, recipe=recipe.split, clusters=clusters)
     sizes = ", ".join(f"{size} {name}" for name, size in report.sizes.items())
-    dealt_out = _dealt_out(keys, report, recipe=recipe)
     hooks.note(
         "split",
         f"{'Official' if report.official else recipe.split.method.capitalize()} split: {sizes}."
-        + _about_official(keys, report, recipe=recipe),
-        {
-            "official": report.official,
-            "sizes": dict(report.sizes),
-            "severity": "warning" if dealt_out else "info",
-        },
+        + _about_official(keys, report),
+        {"official": report.official, "sizes": dict(report.sizes)},
     )
     if report.crossing:
         hooks.note(
@@ -159,30 +154,16 @@ def _tell_crossings(
         )
 
 
-def _about_official(keys: SnapshotKeys, report: SplitReport, *, recipe: TfidfRecipe | EncoderRecipe) -> str:
+def _about_official(keys: SnapshotKeys, report: SplitReport) -> str:
     """What the corpus' own split did not settle."""
-    own = Counter(split for split in keys.splits if split is not None)
+    if not report.official:
+        return ""
+    own = Counter(keys.splits)
     drawn = [name for name in SPLITS if report.sizes[name] and not own[name] and name != "train"]
-    if report.official and drawn:
-        return f" The corpus has no {' and '.join(drawn)} split: drawn from train."
-    if own and recipe.split.official and not report.official:
-        covered = f"{own.total():,} of {counted(len(keys), 'document')}"
-        unused = f" The corpus' own split was not used: it covers only {covered}."
-        held_back = _dealt_out(keys, report, recipe=recipe)
-        if not held_back:
-            return unused
-        return (
-            f"{unused} The {held_back:,} it holds back for validation or test were dealt out anew, so some"
-            " may be trained on; add the others as --split train=FILE to keep them apart."
-        )
-    return ""
-
-
-def _dealt_out(keys: SnapshotKeys, report: SplitReport, *, recipe: TfidfRecipe | EncoderRecipe) -> int:
-    """Documents the source holds back whose split was not asked to be ignored, and yet was."""
-    if report.official or not recipe.split.official:
-        return 0
-    return sum(split in ("validation", "test") for split in keys.splits)
+    told = f" The corpus has no {' and '.join(drawn)} split: drawn from train." if drawn else ""
+    if own[None]:
+        told = f" {counted(own[None], 'document')} without a split count as train." + told
+    return told
 
 
 def _tell_left_out(

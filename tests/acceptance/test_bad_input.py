@@ -132,16 +132,6 @@ def test_a_corpus_without_labels_says_so_at_once_and_is_not_trained_on(user: Use
     assert user.asks("status") == []
 
 
-def test_a_split_that_too_few_documents_carry_to_be_used_is_told_at_once(user: User) -> None:
-    write_corpus(user.home.parent / "most.jsonl")
-    row = {"id": "held", "text": "one two three four five six seven eight nine ten", "labels": ["tax"]}
-    (user.home.parent / "held.jsonl").write_text(json.dumps(row))
-    told = user.runs("corpus", "add", "partly", "most.jsonl", "--split", "test=held.jsonl").err
-    assert "only 1 of " in told
-    words = ("--split", "train=most.jsonl", "--split", "test=held.jsonl")
-    assert "carry a split" not in user.runs("corpus", "add", "wholly", *words).err
-
-
 def test_a_check_of_a_useless_file_shows_the_records_set_aside_and_what_to_name(user: User) -> None:
     (user.home.parent / "odd.jsonl").write_text('{"key": "a-1", "body": "words"}\n')
     answer = user.tries("corpus", "validate", "odd.jsonl")
