@@ -86,7 +86,7 @@ def test_what_an_official_split_leaves_open_is_told(
         (make_snapshot(train=everywhere, test=held_back), f"10 test. {carved}"),
         (
             make_snapshot(everywhere, test=held_back),
-            f"10 test. 30 documents without a split went to train. {carved}",
+            f"10 test. 30 documents without a split count as train. {carved}",
         ),
     ):
         heard = Heard()
