@@ -1,122 +1,39 @@
 """`postq corpus`: add corpora, look at them, check files before adding, write a synthetic one."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from postq.cli import options
-from postq.cli.column import Column
 from postq.cli.command import ON_DATABASE, command, group
+from postq.cli.corpus_listing import LISTING, SET_ASIDE
+from postq.cli.corpus_source import (
+    Delimiter,
+    Files,
+    Form,
+    IdColumn,
+    LabelsColumn,
+    SplitColumn,
+    SplitFiles,
+    TextColumn,
+    columns_of,
+    form_of,
+    inputs_of,
+)
 from postq.cli.invocation import invocation_of
-from postq.cli.listing import Listing
 from postq.cli.removing import remove_corpus
 from postq.cli.terminal import note, say, show, show_json
 from postq.counted import counted
 from postq.errors import CorpusUnreadable
 
 if TYPE_CHECKING:
-    from postq.corpus.fields import Columns
-    from postq.corpus.location import Input
     from postq.corpus.records import SetAside
-    from postq.corpus.source import SourceForm
     from postq.models import Corpus
 
-COLUMNS = "Column names (generic JSON lines, CSV, Parquet)"
 SHOWN_SET_ASIDE = 20
 NAMED_FIELDS = ("jsonl", "csv", "parquet")
 """Forms whose fields have the names the options give."""
-
-LISTING: "Listing[Corpus]" = Listing(
-    name="corpus list",
-    empty="There are no corpora yet; add one with `postq corpus add NAME FILE`.",
-    columns=(
-        Column(key="corpus", meaning="number", value=lambda c: c.id, heading="Corpus", right=True),
-        Column(key="name", meaning="name", value=lambda c: c.name, heading="Name", flexible=True),
-        Column(
-            key="version", meaning="version, from 1", value=lambda c: c.version, heading="Version", right=True
-        ),
-        Column(
-            key="documents", meaning="documents", value=lambda c: c.documents, heading="Documents", right=True
-        ),
-        Column(
-            key="labelled_documents",
-            meaning="documents with at least one label",
-            value=lambda c: c.labelled_documents,
-            heading="Labelled",
-            right=True,
-        ),
-        Column(key="words", meaning="words in all", value=lambda c: c.words, heading="Words", right=True),
-        Column(
-            key="set_aside",
-            meaning="records that did not become documents",
-            value=lambda c: c.set_aside,
-            heading="Set aside",
-            right=True,
-            style=lambda c: "yellow" if c.set_aside else "dim",
-        ),
-        Column(key="source", meaning="what it was read from", value=lambda c: c.source),
-        Column(key="digest", meaning="SHA-256 of its documents", value=lambda c: c.digest),
-        Column(key="path", meaning="snapshot folder, relative to home", value=lambda c: c.path),
-        Column(key="created_at", meaning="when it was added", value=lambda c: c.created_at),
-        Column(
-            key="facts",
-            meaning="label counts, reasons of set-aside records, lengths, official splits",
-            value=lambda c: c.facts,
-        ),
-    ),
-)
-
-SET_ASIDE: "Listing[SetAside]" = Listing(
-    name="corpus show --set-aside",
-    empty="No record was set aside.",
-    columns=(
-        Column(
-            key="source", meaning="file it stands in", value=lambda r: r.source, heading="File", flexible=True
-        ),
-        Column(
-            key="number",
-            meaning="line or row, from 1",
-            value=lambda r: r.number,
-            heading="Record",
-            right=True,
-        ),
-        Column(key="reason", meaning="reason, in one word", value=lambda r: r.reason.value, heading="Reason"),
-        Column(
-            key="detail",
-            meaning="reason, in a phrase",
-            value=lambda r: r.detail,
-            heading="Detail",
-            flexible=True,
-        ),
-        Column(key="document_id", meaning="id, where it has one", value=lambda r: r.document_id),
-    ),
-)
-
-Files = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="FILE", help="Files, folders or fsspec URLs; .gz and .zst are unpacked."),
-]
-SplitFiles = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--split",
-        metavar="SPLIT=FILE",
-        help="A file that is one official split: train, validation or test. Repeatable.",
-        show_default=False,
-    ),
-]
-Form = Annotated[
-    Literal["source", "jsonl", "csv", "parquet", "text"] | None,
-    typer.Option(help="Form of the files; by default each tells its own.", show_default=False),
-]
-TextColumn = Annotated[str, typer.Option(metavar="NAME", help="Text.", rich_help_panel=COLUMNS)]
-IdColumn = Annotated[str, typer.Option(metavar="NAME", help="Document id.", rich_help_panel=COLUMNS)]
-LabelsColumn = Annotated[str, typer.Option(metavar="NAME", help="Labels.", rich_help_panel=COLUMNS)]
-SplitColumn = Annotated[str, typer.Option(metavar="NAME", help="Official split.", rich_help_panel=COLUMNS)]
-Delimiter = Annotated[
-    str, typer.Option(metavar="TEXT", help="Between labels given as one string.", rich_help_panel=COLUMNS)
-]
 
 
 @command(
@@ -156,9 +73,9 @@ def add(
             invocation.database,
             invocation.settings,
             name=name,
-            inputs=_inputs(files, split),
-            form=_form(form),
-            columns=_columns(text_column, id_column, labels_column, split_column, delimiter),
+            inputs=inputs_of(files, split),
+            form=form_of(form),
+            columns=columns_of(text_column, id_column, labels_column, split_column, delimiter),
             progress=progress,
         )
     if json:
@@ -243,9 +160,9 @@ def validate(
         with reading_progress() as progress:
             facts = validate_source(
                 invocation_of(ctx).settings,
-                inputs=_inputs(files, split),
-                form=_form(form),
-                columns=_columns(text_column, id_column, labels_column, split_column, delimiter),
+                inputs=inputs_of(files, split),
+                form=form_of(form),
+                columns=columns_of(text_column, id_column, labels_column, split_column, delimiter),
                 on_set_aside=lambda record: unfit.append(record) if len(unfit) < SHOWN_SET_ASIDE else None,
                 progress=progress,
             )
@@ -322,24 +239,6 @@ def _tell_unlabelled(row: "Corpus") -> None:
     named = any(form in NAMED_FIELDS for form in row.facts["forms"])
     where = "; --labels-column names the field of labels if there is one" if named else ""
     note(f"no document has labels, so nothing can be trained on this corpus{where}.")
-
-
-def _inputs(files: list[str] | None, split: list[str] | None) -> "list[Input]":
-    from postq.corpus.location import Input, parse_split_input
-
-    return [*map(parse_split_input, split or ()), *(Input(path=path) for path in files or ())]
-
-
-def _form(name: str | None) -> "SourceForm | None":
-    from postq.corpus.source import SourceForm
-
-    return SourceForm(name) if name else None
-
-
-def _columns(text: str, identifier: str, labels: str, split: str, delimiter: str) -> "Columns":
-    from postq.corpus.fields import Columns
-
-    return Columns(text=text, id=identifier, labels=labels, split=split, delimiter=delimiter)
 
 
 app = group(
