@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from postq.cli import options
+from postq.cli.bundle_name import checked_name
 from postq.cli.command import ON_DATABASE, command
 from postq.cli.invocation import invocation_of
-from postq.cli.rethreshold import Method, checked_name
+from postq.cli.rethreshold import Method
 from postq.cli.terminal import say, show_json
 from postq.errors import BadInput
 

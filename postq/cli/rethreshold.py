@@ -1,16 +1,15 @@
 """`postq rethreshold`: new thresholds for a trained model, and new labels for what it has scored."""
 
-import re
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from postq.cli import options
+from postq.cli.bundle_name import checked_name
 from postq.cli.command import ON_DATABASE, command
 from postq.cli.facets_file import read_facets
 from postq.cli.invocation import Invocation, invocation_of
 from postq.cli.terminal import note, say, show_json
-from postq.errors import BadInput
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 Rules = Literal["off", "implications", "most_specific", "both"]
 Method = Literal["per_label", "bagged", "shrunk", "global", "micro", "micro_macro", "half"]
-NAME = re.compile(r"(?!\d+$)[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @command(
@@ -178,16 +176,6 @@ def _relabel(
             )
     with invocation.database.reading() as session:
         return session.get_one(Job, job_id).state.value
-
-
-def checked_name(name: str) -> str:
-    """A name a bundle may have. Raises BadInput."""
-    if not NAME.fullmatch(name):
-        raise BadInput(
-            f"'{name}' cannot be the name of a bundle.",
-            hint="Use up to 100 letters, digits, dots, dashes and underscores, and not digits alone.",
-        )
-    return name
 
 
 def _source(session: "Session", job_id: int, *, home: "Path", parent: "BundleRow") -> "Job":

@@ -1,12 +1,12 @@
 """`postq submit-train`: train a bundle on a corpus."""
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import typer
 
 from postq.cli import options, recipe_options
+from postq.cli.bundle_name import checked_name
 from postq.cli.command import command
 from postq.cli.facets_file import read_facets
 from postq.cli.invocation import invocation_of
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from postq.contracts.recipes import Recipe
     from postq.contracts.specs import TrainSpec
-
-BUNDLE_NAME = re.compile(r"(?!\d+$)[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @command(
@@ -105,12 +103,7 @@ def _spec(
 
     row = resolve_corpus(session, corpus)
     assert row.id is not None
-    bundle_name = name or f"{row.name}-{recipe.preset}"
-    if not BUNDLE_NAME.fullmatch(bundle_name):
-        raise BadInput(
-            f"'{bundle_name}' cannot name a bundle.",
-            hint="Use letters, digits, '.', '_' and '-', and not digits alone: --name NAME.",
-        )
+    bundle_name = checked_name(name or f"{row.name}-{recipe.preset}")
     return TrainSpec(corpus_id=row.id, bundle_name=bundle_name, recipe=recipe, devices=devices)
 
 
