@@ -1,7 +1,7 @@
 """A whole epoch of fine-tuning: postq against the Trainer of transformers, documents and steps equal.
 
-`python -m benchmarks.hf_trainer` (needs `pip install accelerate`, which the Trainer asks for; took
-five minutes on two cores), `--quick` to try it, `--device cuda:0` with more documents for a GPU.
+`python -m benchmarks.hf_trainer` (needs `pip install accelerate`, which the Trainer asks for; takes
+five minutes a round on two cores), `--quick` to try it, `--device cuda:0` with more documents for a GPU.
 """
 
 import argparse
