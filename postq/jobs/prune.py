@@ -48,7 +48,8 @@ def old_jobs(
 ) -> list[OldJob]:
     """Jobs of these kinds that ended before `before`, oldest first, each with the reason that keeps it.
 
-    Kept are the newest job of all (SQLite would give its number away again), jobs that one still here waits
+    Kept are the newest job of all (a SQLite file of before numbers were given once would give its number away
+    again, and with it predictions that are not swept yet), jobs that one still here waits
     for or waited for, trainings that a schedule or a waiting job calls its bundle by (`job:N`), and
     classifications whose predictions a schedule builds on: without them its next fire would score those
     documents again.

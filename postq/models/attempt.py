@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
 
 from postq.contracts.failure import FailureClass
-from postq.db import BigKey, UtcDateTime, enum_type
+from postq.db import NUMBERED_ONCE, BigKey, UtcDateTime, enum_type
 
 
 class AttemptOutcome(StrEnum):
@@ -25,7 +25,7 @@ class AttemptOutcome(StrEnum):
 class Attempt(SQLModel, table=True):
     """One try at a shard."""
 
-    __table_args__ = (sa.UniqueConstraint("shard_id", "token"),)
+    __table_args__ = (sa.UniqueConstraint("shard_id", "token"), NUMBERED_ONCE)
 
     id: int | None = Field(default=None, primary_key=True, sa_type=BigKey)
     shard_id: int = Field(foreign_key="shard.id", sa_type=BigKey)

@@ -6,13 +6,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
 
-from postq.db import BigKey, UtcDateTime
+from postq.db import NUMBERED_ONCE, BigKey, UtcDateTime
 
 
 class BundleRow(SQLModel, table=True):
     """A registered bundle; its folder is immutable and named by its digest."""
 
     __tablename__ = "bundle"
+    __table_args__ = NUMBERED_ONCE
 
     id: int | None = Field(default=None, primary_key=True, sa_type=BigKey)
     name: str = Field(index=True)

@@ -6,13 +6,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
 
-from postq.db import BigKey, UtcDateTime
+from postq.db import NUMBERED_ONCE, BigKey, UtcDateTime
 
 
 class Corpus(SQLModel, table=True):
     """One version of a corpus; adding under the same name again makes the next version."""
 
-    __table_args__ = (sa.UniqueConstraint("name", "version"),)
+    __table_args__ = (sa.UniqueConstraint("name", "version"), NUMBERED_ONCE)
 
     id: int | None = Field(default=None, primary_key=True, sa_type=BigKey)
     name: str

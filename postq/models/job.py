@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
 
 from postq.contracts.specs import JobKind
-from postq.db import BigKey, UtcDateTime, enum_type
+from postq.db import NUMBERED_ONCE, BigKey, UtcDateTime, enum_type
 
 
 class JobState(StrEnum):
@@ -26,7 +26,7 @@ class JobState(StrEnum):
 class Job(SQLModel, table=True):
     """One submitted job."""
 
-    __table_args__ = (sa.Index("ix_job_state_id", "state", "id"),)
+    __table_args__ = (sa.Index("ix_job_state_id", "state", "id"), NUMBERED_ONCE)
 
     id: int | None = Field(default=None, primary_key=True, sa_type=BigKey)
     kind: JobKind = Field(sa_type=enum_type(JobKind))

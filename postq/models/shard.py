@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
 
 from postq.contracts.failure import FailureClass
-from postq.db import BigKey, UtcDateTime, enum_type
+from postq.db import NUMBERED_ONCE, BigKey, UtcDateTime, enum_type
 
 
 class ShardState(StrEnum):
@@ -30,6 +30,7 @@ class Shard(SQLModel, table=True):
         sa.Index("ix_shard_sticky", "state", "sticky", "priority", "id"),
         sa.Index("ix_shard_job_state", "job_id", "state"),
         sa.Index("ix_shard_lease", "state", "lease_until"),
+        NUMBERED_ONCE,
     )
 
     id: int | None = Field(default=None, primary_key=True, sa_type=BigKey)

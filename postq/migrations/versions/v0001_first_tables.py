@@ -8,6 +8,7 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+# Where SQLite is told to autoincrement, a number is given once, even when the row with the highest one goes.
 BIG_KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
@@ -29,6 +30,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_bundle"),
         sa.UniqueConstraint("digest", name="uq_bundle_digest"),
+        sqlite_autoincrement=True,
     )
     op.create_index("ix_bundle_job_id", "bundle", ["job_id"], unique=False)
     op.create_index("ix_bundle_name", "bundle", ["name"], unique=False)
@@ -48,6 +50,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_corpus"),
         sa.UniqueConstraint("name", "version", name="uq_corpus_name_version"),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "schedule",
@@ -142,6 +145,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["schedule_id"], ["schedule.id"], name="fk_job_schedule_id_schedule"),
         sa.PrimaryKeyConstraint("id", name="pk_job"),
         sa.UniqueConstraint("idempotency_key", name="uq_job_idempotency_key"),
+        sqlite_autoincrement=True,
     )
     op.create_index("ix_job_after_job_id", "job", ["after_job_id"], unique=False)
     op.create_index("ix_job_schedule_id", "job", ["schedule_id"], unique=False)
@@ -221,6 +225,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["job_id"], ["job.id"], name="fk_shard_job_id_job"),
         sa.ForeignKeyConstraint(["parent_id"], ["shard.id"], name="fk_shard_parent_id_shard"),
         sa.PrimaryKeyConstraint("id", name="pk_shard"),
+        sqlite_autoincrement=True,
     )
     op.create_index("ix_shard_claim", "shard", ["state", "priority", "id"], unique=False)
     op.create_index("ix_shard_job_state", "shard", ["job_id", "state"], unique=False)
@@ -243,6 +248,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["shard_id"], ["shard.id"], name="fk_attempt_shard_id_shard"),
         sa.PrimaryKeyConstraint("id", name="pk_attempt"),
         sa.UniqueConstraint("shard_id", "token", name="uq_attempt_shard_id_token"),
+        sqlite_autoincrement=True,
     )
     op.create_index("ix_attempt_job_id", "attempt", ["job_id"], unique=False)
     op.create_table(

@@ -16,7 +16,9 @@ def empty(database: Database) -> None:
             session.execute(sa.text(f"UPDATE {table} SET {column} = NULL WHERE {column} IS NOT NULL"))
         for one in reversed(SQLModel.metadata.sorted_tables):
             session.execute(sa.delete(one))
-        if not database.is_sqlite:
+        if database.is_sqlite:
+            session.execute(sa.text("DELETE FROM sqlite_sequence"))
+        else:
             for one in SQLModel.metadata.sorted_tables:
                 if one.autoincrement_column is not None:
                     session.execute(sa.text(f"ALTER SEQUENCE {one.name}_id_seq RESTART"))

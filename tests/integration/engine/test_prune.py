@@ -218,3 +218,20 @@ def test_what_an_alias_or_a_schedule_names_stays(world: World) -> None:
     ):
         with world.session() as session, pytest.raises(Conflict, match=told):
             remove(session, reference)
+
+
+def test_the_number_of_what_was_removed_is_not_given_away_again(world: World) -> None:
+    corpus, made = world.add_corpus(3), world.add_bundle()
+    first = world.classify(corpus)
+    world.work_off()
+    shards = [one.id for one in world.shards(first)]
+    forget(world, first)
+    sweep(world)
+    with world.session() as session:
+        remove_bundle(session, "postures")
+        remove_corpus(session, "opinions")
+    assert world.add_corpus(3) > corpus
+    assert world.add_bundle() > made
+    second = world.classify(corpus + 1)
+    assert second > first
+    assert not {one.id for one in world.shards(second)} & set(shards)

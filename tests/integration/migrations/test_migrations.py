@@ -78,6 +78,24 @@ def test_upgrading_what_is_up_to_date_keeps_its_rows(bare_database: Database) ->
         assert session.get(Alias, "kept") is not None
 
 
+def test_a_file_from_before_numbers_were_given_once_keeps_working(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for table in SQLModel.metadata.tables.values():
+        monkeypatch.setitem(table.dialect_options["sqlite"], "autoincrement", False)
+    database = opened(f"sqlite:///{tmp_path / 'old.db'}", home=tmp_path)
+    with database.transaction() as session:
+        SQLModel.metadata.create_all(session.connection())
+        session.execute(sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
+        session.execute(sa.text("INSERT INTO alembic_version VALUES ('0001')"))
+    monkeypatch.undo()
+    ensure_schema(database)
+    with database.transaction() as session:
+        assert not session.scalar(sa.text("SELECT count(*) FROM sqlite_master WHERE sql LIKE '%AUTOINC%'"))
+        session.add(Alias(name="kept", bundle_id=add_bundle(session), updated_at=NOW))
+    database.dispose()
+
+
 def add_bundle(session: Session) -> int:
     row = register_bundle(
         session,
