@@ -42,7 +42,8 @@ def remove_bundle(ctx: typer.Context, *, bundle: options.BundleReference, yes: Y
     Refused while an alias points at it, a job made or used it, or a schedule classifies with it; `postq
     prune` forgets old jobs.
     """
-    from postq.registry.removal import clear_folder, removable_bundle
+    from postq.registry.bundle_place import take_away
+    from postq.registry.removal import removable_bundle
     from postq.registry.removal import remove_bundle as remove
 
     invocation = invocation_of(ctx)
@@ -53,5 +54,5 @@ def remove_bundle(ctx: typer.Context, *, bundle: options.BundleReference, yes: Y
         return
     with invocation.database.transaction() as session:
         row = remove(session, bundle)
-    clear_folder(invocation.settings.home, row.path)
+    take_away(invocation.database, row, home=invocation.settings.home)
     say(f"Removed bundle {row.id} ({row.name}).")

@@ -1,4 +1,7 @@
-"""What a submit refuses at once: unknown corpora, bundles and jobs, missing labels, hopeless waits."""
+"""What a submit refuses at once: unknown corpora, bundles and jobs, missing labels, hopeless waits.
+
+What the job will name is locked against removal as it is looked up.
+"""
 
 from dataclasses import dataclass
 
@@ -6,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from postq.contracts.specs import ClassifySpec, JobSpec, TrainSpec
+from postq.db import UNREMOVED
 from postq.errors import Conflict, LabelSetMismatch, NotFound, NotTrainable
 from postq.jobs.states import JOB_SUCCEEDED, JOB_TERMINAL
 from postq.models.bundle import BundleRow
@@ -27,7 +31,7 @@ class Start:
 
 def check_corpus(session: Session, spec: JobSpec) -> Corpus:
     """The spec's corpus. Raises NotFound, or NotTrainable when its labels are needed and it has none."""
-    corpus = session.get(Corpus, spec.corpus_id)
+    corpus = session.get(Corpus, spec.corpus_id, populate_existing=True, with_for_update=UNREMOVED)
     if corpus is None:
         raise NotFound(f"There is no corpus {spec.corpus_id}.", hint=_known_corpora(session))
     if not isinstance(spec, ClassifySpec) and corpus.labelled_documents == 0:
@@ -78,7 +82,7 @@ def check_bundle(session: Session, spec: JobSpec, corpus: Corpus, *, blocked: bo
 
 
 def _job(session: Session, job_id: int) -> Job:
-    found = session.get(Job, job_id, populate_existing=True)
+    found = session.get(Job, job_id, populate_existing=True, with_for_update=UNREMOVED)
     if found is None:
         raise NotFound(f"There is no job {job_id}.", hint="See all jobs with: postq status.")
     return found

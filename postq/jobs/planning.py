@@ -12,7 +12,7 @@ from postq.contracts.specs import ClassifySpec, EvaluateSpec, JobSpec, TrainSpec
 from postq.models.bundle import BundleRow
 from postq.models.corpus import Corpus
 from postq.models.tables import document, job, prediction, quarantine, shard
-from postq.registry.references import resolve_bundle
+from postq.registry.references import hold_bundle
 from postq.settings import Settings
 
 
@@ -63,7 +63,7 @@ def plan_job(session: Session, spec: JobSpec, *, settings: Settings) -> Plan:
     corpus = session.get_one(Corpus, spec.corpus_id)
     if isinstance(spec, TrainSpec):
         return _one_range(corpus, bundle=None)
-    bundle = resolve_bundle(session, spec.bundle)
+    bundle = hold_bundle(session, spec.bundle)
     if isinstance(spec, EvaluateSpec):
         return _one_range(corpus, bundle=bundle)
     return _classification(session, spec, corpus, bundle, settings)

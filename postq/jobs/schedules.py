@@ -14,8 +14,8 @@ from postq.jobs.firing import submit_fire
 from postq.jobs.slots import next_slot
 from postq.models.schedule import Fire, MissedPolicy, OverlapPolicy, Schedule
 from postq.models.tables import schedule as table
-from postq.registry.corpora import resolve_corpus
-from postq.registry.references import resolve_bundle
+from postq.registry.corpora import hold_corpus
+from postq.registry.references import hold_bundle
 from postq.settings import Settings
 
 
@@ -45,8 +45,8 @@ def add_schedule(
     Raises BadInput for a wrong expression or zone, NotFound for the corpus or bundle, Conflict for a name
     in use.
     """
-    resolve_corpus(session, corpus)
-    resolve_bundle(session, bundle)
+    hold_corpus(session, corpus)
+    hold_bundle(session, bundle)
     values = {
         "cron": cron,
         "timezone": timezone,

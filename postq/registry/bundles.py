@@ -15,7 +15,7 @@ from postq.models.bundle import Alias, BundleRow
 from postq.models.job import Job
 from postq.models.tables import alias as alias_table
 from postq.models.tables import bundle as bundle_table
-from postq.registry.references import resolve_bundle
+from postq.registry.references import hold_bundle, resolve_bundle
 
 __all__ = [
     "aliases",
@@ -101,7 +101,7 @@ def set_alias(session: Session, name: str, reference: str, *, now: datetime) -> 
     Raises BadInput for an unusable name, NotFound or Conflict for the bundle.
     """
     bare = _bare(name)
-    target = resolve_bundle(session, reference)
+    target = hold_bundle(session, reference)
     values = {"bundle_id": target.id, "updated_at": now}
     if insert_if_absent(session, alias_table, {"name": bare, **values}) is None:
         session.execute(sa.update(alias_table).where(alias_table.c.name == bare).values(**values))
@@ -119,14 +119,18 @@ def drop_alias(session: Session, name: str) -> None:
 
 
 def count_test_touch(session: Session, bundle_id: int) -> int:
-    """Count one more evaluation on the bundle's test split; returns how many there were now."""
-    counted = session.execute(
+    """Count one more evaluation on the bundle's test split; returns how many there were. Raises NotFound."""
+    touches = session.execute(
         sa.update(bundle_table)
         .where(bundle_table.c.id == bundle_id)
         .values(test_touches=bundle_table.c.test_touches + 1)
         .returning(bundle_table.c.test_touches)
-    )
-    return int(counted.scalar_one())
+    ).scalar_one_or_none()
+    if touches is None:
+        raise NotFound(
+            f"Bundle {bundle_id} was removed meanwhile.", hint="See all bundles with: postq bundles list."
+        )
+    return int(touches)
 
 
 def _bare(name: str) -> str:

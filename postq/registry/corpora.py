@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
+from postq.db import UNREMOVED
 from postq.errors import NotFound
 from postq.models.corpus import Corpus
 from postq.models.tables import corpus as corpus_table
@@ -35,6 +36,21 @@ def resolve_corpus(session: Session, reference: str) -> Corpus:
         this = sa.and_(col(Corpus.name) == match["name"], col(Corpus.version) == int(match["version"]))
         return _found(session, reference, this)
     return _found(session, reference, col(Corpus.name) == reference)
+
+
+def hold_corpus(session: Session, reference: str) -> Corpus:
+    """The corpus meant by `reference`, which nobody can remove before the caller's transaction ends.
+
+    For whoever is about to name it in a row. Raises as `resolve_corpus` does.
+    """
+    found = resolve_corpus(session, reference)
+    held = session.get(Corpus, found.id, populate_existing=True, with_for_update=UNREMOVED)
+    if held is None:
+        raise NotFound(
+            f"Corpus {found.name}@{found.version} was removed just now.",
+            hint="See all corpora with: postq corpus list.",
+        )
+    return held
 
 
 def list_corpora(session: Session, *, name: str | None = None, limit: int = 1000) -> list[Corpus]:

@@ -1,8 +1,6 @@
 """Bundles made from other bundles: their folder moved to its digest's place, and their row."""
 
-import os
 import shutil
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,36 +12,24 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
-from postq.errors import StorageUnavailable
 from postq.learning.bundle.bundle import Bundle, fingerprint
 from postq.learning.rejudging import read_metrics
 from postq.learning.rules.telling import rules_in_short
 from postq.learning.thresholds.threshold_set import threshold_digest
 from postq.models.bundle import BundleRow
 from postq.models.tables import bundle as bundle_table
-from postq.registry.abandoned import remove_abandoned
+from postq.registry.bundle_place import place_aside, put_in_place
 from postq.registry.bundles import count_test_touch, register_bundle
-
-BUNDLES = "bundles"
-"""Below home; holds one folder per bundle, named by its digest."""
-
-
-_DRAFT = ".draft-"
 
 
 @contextmanager
 def drafted(home: Path, make: Callable[[Path], Bundle]) -> Iterator[Bundle]:
     """A bundle that `make` writes into a draft folder, which is gone afterwards unless it was kept."""
-    draft = home / BUNDLES / f"{_DRAFT}{uuid.uuid4().hex}"
+    draft = place_aside(home)
     try:
         yield make(draft)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-
-
-def prune_drafts(*, home: Path, now: datetime) -> int:
-    """Remove drafts whose maker died before it kept them; how many there were."""
-    return remove_abandoned((home / BUNDLES).glob(f"{_DRAFT}*"), now=now)
 
 
 def keep_bundle(
@@ -51,24 +37,23 @@ def keep_bundle(
 ) -> BundleRow:
     """Move the drafted bundle to its place and register it, in the caller's transaction.
 
-    The move comes before the commit: a crash between the two leaves a whole folder that no row names. The
-    row names the first parent's training, whose corpus evaluations compare with. Figures on the test split
-    were shown again: one more look at it, for the parents too, so that of ten bundles made from one the last
-    does not pass for the second look. Made again, it is the same row.
+    The row names the first parent's training, whose corpus evaluations compare with. Figures on the test
+    split were shown again: one more look at it, for the parents too, so that of ten bundles made from one the
+    last does not pass for the second look. Made again, it is the same row. Raises NotFound for a parent that
+    was removed meanwhile, StorageUnavailable.
     """
+    path = put_in_place(session, bundle.path, digest=bundle.digest, home=home)
     known = session.scalars(sa.select(BundleRow).where(col(BundleRow.digest) == bundle.digest)).one_or_none()
-    place = home / BUNDLES / bundle.digest
-    _move(bundle.path, place)
     row = register_bundle(
         session,
         name=bundle.name,
         kind=bundle.kind,
         digest=bundle.digest,
-        path=place.relative_to(home).as_posix(),
+        path=path,
         fingerprint=fingerprint(bundle),
         threshold_digest=threshold_digest(bundle.thresholds),
         labels=bundle.labels,
-        metrics=_summary(bundle, place, parents),
+        metrics=_summary(bundle, home / path, parents),
         size_bytes=sum(entry.bytes for entry in bundle.manifest.files),
         job_id=parents[0].job_id,
         now=now,
@@ -102,20 +87,3 @@ def _origin(metrics: Mapping[str, Any], parents: Sequence[BundleRow]) -> dict[st
         return {"parent": {"bundle": parents[0].id, **metrics["parent"]}}
     numbered = zip(metrics["members"], parents, strict=False)
     return {"members": [{"bundle": parent.id, **member} for member, parent in numbered]}
-
-
-def _move(source: Path, place: Path) -> None:
-    """Rename, unless an equal bundle is there already; durable before the database says it exists."""
-    try:
-        if not place.exists():
-            source.rename(place)
-        descriptor = os.open(place.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError as exc:
-        raise StorageUnavailable(
-            f"The bundle could not be moved to {place}: {exc.strerror or exc}.",
-            hint="Check that POSTQ_HOME is one writable file system with room left, then try again.",
-        ) from exc

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
+from postq.db import UNREMOVED
 from postq.errors import Conflict, NotFound
 from postq.models.bundle import Alias, BundleRow
 from postq.models.job import Job
@@ -35,6 +36,21 @@ def resolve_bundle(session: Session, reference: str) -> BundleRow:
     if _NUMBER.fullmatch(reference):
         return _of_number(session, int(reference))
     return _of_name(session, reference)
+
+
+def hold_bundle(session: Session, reference: str) -> BundleRow:
+    """The bundle meant by `reference`, which nobody can remove before the caller's transaction ends.
+
+    For whoever is about to name it in a row. Raises as `resolve_bundle` does.
+    """
+    found = resolve_bundle(session, reference)
+    held = session.get(BundleRow, found.id, populate_existing=True, with_for_update=UNREMOVED)
+    if held is None:
+        raise NotFound(
+            f"Bundle {found.id} ({found.name}) was removed just now.",
+            hint="See all bundles with: postq bundles list.",
+        )
+    return held
 
 
 def _of_job(session: Session, job_id: int) -> BundleRow:

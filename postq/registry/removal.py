@@ -12,6 +12,7 @@ from postq.errors import Conflict, NotFound
 from postq.models.bundle import BundleRow
 from postq.models.corpus import Corpus
 from postq.models.tables import alias, bundle, corpus, document, job, schedule
+from postq.registry.bundle_place import hold_digest
 from postq.registry.corpora import resolve_corpus
 from postq.registry.references import resolve_bundle
 
@@ -22,9 +23,7 @@ def removable_corpus(session: Session, reference: str) -> Corpus:
     Raises NotFound, or Conflict when a job was given the corpus or a schedule would classify it next.
     """
     row = resolve_corpus(session, reference)
-    title = f"corpus {row.name}@{row.version}"
-    _refuse_if_a_job_names(session, job.c.corpus_id == row.id, title)
-    _refuse_if_scheduled(session, schedule.c.corpus, resolve_corpus, row.id, title)
+    _refuse_corpus(session, row)
     return row
 
 
@@ -33,7 +32,9 @@ def remove_corpus(session: Session, reference: str) -> Corpus:
 
     Its folder is for `clear_folder`, once this is committed. Raises as `removable_corpus` does.
     """
-    row = removable_corpus(session, reference)
+    row = resolve_corpus(session, reference)
+    _lock(session, Corpus, row.id, f"Corpus {row.name}@{row.version}")
+    _refuse_corpus(session, row)
     session.expunge(row)
     session.execute(sa.delete(document).where(document.c.corpus_id == row.id))
     session.execute(sa.delete(corpus).where(corpus.c.id == row.id))
@@ -47,6 +48,42 @@ def removable_bundle(session: Session, reference: str) -> BundleRow:
     with it.
     """
     row = resolve_bundle(session, reference)
+    _refuse_bundle(session, row)
+    return row
+
+
+def remove_bundle(session: Session, reference: str) -> BundleRow:
+    """Delete one bundle's row; returns it as it was.
+
+    Its folder is for `bundle_place.take_away`, once this is committed. Raises as `removable_bundle` does.
+    """
+    row = resolve_bundle(session, reference)
+    hold_digest(session, row.digest)
+    _lock(session, BundleRow, row.id, f"Bundle {row.id} ({row.name})")
+    _refuse_bundle(session, row)
+    session.expunge(row)
+    session.execute(sa.delete(bundle).where(bundle.c.id == row.id))
+    return row
+
+
+def clear_folder(home: Path, path: str) -> None:
+    """Remove the snapshot of a corpus that is gone, `path` relative to home; no other is ever put there."""
+    shutil.rmtree(home / path, ignore_errors=True)
+
+
+def _lock(session: Session, kind: type[Corpus | BundleRow], key: int | None, title: str) -> None:
+    """Wait for whoever is about to name the row, and let nobody begin to: only then look at who names it."""
+    if session.get(kind, key, populate_existing=True, with_for_update=True) is None:
+        raise NotFound(f"{title} was removed just now.", hint="There is nothing left to remove.")
+
+
+def _refuse_corpus(session: Session, row: Corpus) -> None:
+    title = f"corpus {row.name}@{row.version}"
+    _refuse_if_a_job_names(session, job.c.corpus_id == row.id, title)
+    _refuse_if_scheduled(session, schedule.c.corpus, resolve_corpus, row.id, title)
+
+
+def _refuse_bundle(session: Session, row: BundleRow) -> None:
     title = f"bundle {row.id} ({row.name})"
     name = session.scalar(sa.select(alias.c.name).where(alias.c.bundle_id == row.id).limit(1))
     if name is not None:
@@ -56,23 +93,6 @@ def removable_bundle(session: Session, reference: str) -> BundleRow:
         )
     _refuse_if_a_job_names(session, job.c.bundle_id == row.id, title)
     _refuse_if_scheduled(session, schedule.c.bundle, resolve_bundle, row.id, title)
-    return row
-
-
-def remove_bundle(session: Session, reference: str) -> BundleRow:
-    """Delete one bundle's row; returns it as it was.
-
-    Its folder is for `clear_folder`, once this is committed. Raises as `removable_bundle` does.
-    """
-    row = removable_bundle(session, reference)
-    session.expunge(row)
-    session.execute(sa.delete(bundle).where(bundle.c.id == row.id))
-    return row
-
-
-def clear_folder(home: Path, path: str) -> None:
-    """Remove the folder a row that is gone pointed at, `path` relative to home."""
-    shutil.rmtree(home / path, ignore_errors=True)
 
 
 def _refuse_if_a_job_names(session: Session, names: sa.ColumnElement[bool], title: str) -> None:

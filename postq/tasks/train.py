@@ -1,6 +1,5 @@
 """Training: make a bundle in the attempt's folder, then move it into place under the fence."""
 
-import os
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from postq.contracts.runner import RunRequest
 from postq.contracts.specs import TrainSpec
 from postq.crash_points import CrashPoint, reach
-from postq.errors import StorageUnavailable
 from postq.learning.hooks import Hooks
 from postq.tasks.resident import Resident
 
@@ -20,8 +18,6 @@ if TYPE_CHECKING:  # the runner loads this file too and has no use for SQL
 
 BUNDLE_FOLDER = "bundle"
 """Below the attempt's folder while it is being made."""
-BUNDLES = "bundles"
-"""Below home; holds one folder per bundle, named by its digest."""
 
 
 def run(request: RunRequest, spec: TrainSpec, *, hooks: Hooks, resident: Resident) -> dict[str, Any]:
@@ -73,22 +69,22 @@ def store(
 ) -> "StoredCounts":
     """Move the bundle's folder to its digest's place and register it for the job.
 
-    The move comes before the commit: a crash between the two leaves a whole folder that no row names, and
-    the next attempt, whose bundle is the same byte for byte, finds it in place.
+    After a crash between the move and the commit the next attempt, whose bundle is the same byte for byte,
+    finds it in place.
     """
     from postq.jobs.commit import StoredCounts
+    from postq.registry.bundle_place import put_in_place
     from postq.registry.bundles import register_bundle
 
     assert isinstance(lease.spec, TrainSpec)
     facts = result["facts"]
-    place = home / BUNDLES / facts["digest"]
-    _move(folder / BUNDLE_FOLDER, place)
+    path = put_in_place(session, folder / BUNDLE_FOLDER, digest=facts["digest"], home=home)
     row = register_bundle(
         session,
         name=lease.spec.bundle_name,
         kind=facts["kind"],
         digest=facts["digest"],
-        path=place.relative_to(home).as_posix(),
+        path=path,
         fingerprint=bytes.fromhex(result["fingerprint"]),
         threshold_digest=result["threshold_digest"],
         labels=result["labels"],
@@ -98,21 +94,3 @@ def store(
         now=now,
     )
     return StoredCounts(bundle_id=row.id, result=facts)
-
-
-def _move(source: Path, place: Path) -> None:
-    """Rename, unless an equal bundle is there already; durable before the database says it exists."""
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-        if not place.exists():
-            source.rename(place)
-        descriptor = os.open(place.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError as exc:
-        raise StorageUnavailable(
-            f"The bundle could not be moved to {place}: {exc.strerror or exc}.",
-            hint="Check that POSTQ_HOME is one writable file system with room left, then retry the job.",
-        ) from exc

@@ -13,8 +13,8 @@ from postq.jobs.reconcile import ACTS, Act, ended_attempts
 from postq.jobs.states import JOB_SUCCEEDED
 from postq.models.tables import job
 from postq.nudges import nudge
+from postq.registry.bundle_place import prune_aside
 from postq.registry.corpora import prune_snapshots
-from postq.registry.derived import prune_drafts
 from postq.settings import Settings
 
 KEEP_LOGS_SECONDS = 14 * 24 * 3600.0
@@ -62,7 +62,7 @@ class Maintenance:
         with self._database.reading() as session:
             now = database_now(session)
             prune_snapshots(session, home=self._settings.home, now=now)
-        prune_drafts(home=self._settings.home, now=now)
+        prune_aside(home=self._settings.home, now=now)
         for log in (self._settings.home / "logs").glob("runner-*.log"):
             if time.time() - log.stat().st_mtime > KEEP_LOGS_SECONDS:
                 log.unlink(missing_ok=True)

@@ -1,0 +1,87 @@
+"""Where a bundle's folder lies, and whose turn it is to put it there or to take it away.
+
+A bundle is the same row and the same folder whoever makes it, so that a removal may meet a training that ends
+in the very bundle it removes. Both hold the digest while they look at the folder and its row.
+"""
+
+import hashlib
+import os
+import shutil
+import uuid
+from datetime import datetime
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from postq.db import Database
+from postq.errors import StorageUnavailable
+from postq.models.bundle import BundleRow
+from postq.models.tables import bundle
+from postq.registry.abandoned import remove_abandoned
+
+_BUNDLES = "bundles"
+"""Below home; holds one folder per bundle, named by its digest."""
+_ASIDE = ".draft-"
+
+
+def hold_digest(session: Session, digest: str) -> None:
+    """Until the transaction ends, nobody else registers or removes the bundle of this digest.
+
+    SQLite lets one writer in at a time anyway. On PostgreSQL a row lock would not do: there may be no row.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        key = int.from_bytes(hashlib.sha256(f"bundle {digest}".encode()).digest()[:8], signed=True)
+        session.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
+
+
+def put_in_place(session: Session, source: Path, *, digest: str, home: Path) -> str:
+    """Move a bundle's folder to its digest's place, unless an equal one is there; returns its path.
+
+    The path is relative to home. The move comes before the commit, and is durable then: a crash between the
+    two leaves a whole folder that no row names. Raises StorageUnavailable.
+    """
+    hold_digest(session, digest)
+    place = home / _BUNDLES / digest
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+        if not place.exists():
+            source.rename(place)
+        descriptor = os.open(place.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as exc:
+        raise StorageUnavailable(
+            f"The bundle could not be moved to {place}: {exc.strerror or exc}.",
+            hint="Check that POSTQ_HOME is one writable file system with room left, then try again.",
+        ) from exc
+    return place.relative_to(home).as_posix()
+
+
+def take_away(database: Database, row: BundleRow, *, home: Path) -> None:
+    """Remove the folder of a bundle whose row is gone, unless the bundle was made again since.
+
+    Call it once the row's removal is committed: the folder of a row that stays is never touched. It vanishes
+    by one rename under the digest's lock, so that whoever makes the bundle finds a whole folder or none.
+    """
+    gone = place_aside(home)
+    with database.transaction() as session:
+        hold_digest(session, row.digest)
+        made_again = session.scalar(sa.select(bundle.c.id).where(bundle.c.digest == row.digest))
+        if made_again is not None or not (home / row.path).is_dir():
+            return
+        gone.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+        (home / row.path).rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def place_aside(home: Path) -> Path:
+    """Where a folder lies that is no bundle yet, or none any more."""
+    return home / _BUNDLES / f"{_ASIDE}{uuid.uuid4().hex}"
+
+
+def prune_aside(*, home: Path, now: datetime) -> int:
+    """Remove what lies aside because its maker or remover died; how many there were."""
+    return remove_abandoned((home / _BUNDLES).glob(f"{_ASIDE}*"), now=now)

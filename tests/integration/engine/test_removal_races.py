@@ -1,0 +1,325 @@
+"""A removal beside a training, a submit, an alias or a schedule that names what is removed: one wins."""
+
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from postq.contracts.specs import ClassifySpec
+from postq.errors import Conflict, NotFound, PostqError
+from postq.jobs.commit import StoredCounts, commit
+from postq.jobs.leases import Lease
+from postq.jobs.prune import forget_job
+from postq.jobs.schedules import add_schedule
+from postq.jobs.submit import submit
+from postq.models.bundle import BundleRow
+from postq.models.job import JobState
+from postq.models.tables import bundle
+from postq.registry.bundle_place import take_away
+from postq.registry.bundles import count_test_touch, set_alias
+from postq.registry.removal import remove_bundle, remove_corpus
+from postq.tasks import train
+from tests.integration.engine.world import World
+
+DIGEST = "c0ffee" + "0" * 58
+Verb = Callable[[Session], Any]
+only_postgres = pytest.mark.parametrize(
+    "shared_database", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
+)
+
+
+@pytest.fixture
+def home(world: World) -> Path:
+    """The folder bundles lie under."""
+    return world.settings.home
+
+
+def finish_training(world: World, lease: Lease) -> Verb:
+    """The commit of a training whose bundle has DIGEST, whatever its attempt."""
+    output = world.settings.home / "attempts" / str(lease.attempt_id)
+    made = output / train.BUNDLE_FOLDER
+    made.mkdir(parents=True)
+    (made / "labels.json").write_text("[]")
+    result = {
+        "facts": {"digest": DIGEST, "kind": "tfidf"},
+        "fingerprint": "ab" * 16,
+        "threshold_digest": "t",
+        "labels": ["affirmed"],
+        "size_bytes": 2,
+    }
+
+    def store(session: Session, lease: Lease) -> StoredCounts:
+        home = world.settings.home
+        return train.store(session, lease, result, folder=output, home=home, now=world.now)
+
+    return lambda session: commit(session, lease, now=world.now, settings=world.settings, store=store)
+
+
+@pytest.fixture
+def trained_once(world: World) -> World:
+    """A bundle whose training was forgotten, and a second training that will end in the same bundle."""
+    world.add_corpus(4)
+    world.train(1)
+    with world.session() as session:
+        finish_training(world, world.must_claim())(session)
+    world.train(1)
+    with world.session() as session:
+        forget_job(session, 1)
+    return world
+
+
+def removal(session: Session) -> BundleRow:
+    return remove_bundle(session, "postures")
+
+
+def row_of(world: World) -> BundleRow | None:
+    with world.database.reading() as session:
+        return session.scalars(sa.select(BundleRow).where(bundle.c.digest == DIGEST)).one_or_none()
+
+
+def folder_stands(home: Path) -> bool:
+    return (home / "bundles" / DIGEST / "labels.json").is_file()
+
+
+def test_a_removed_bundle_goes_with_its_folder_and_leaves_nothing(trained_once: World, home: Path) -> None:
+    with trained_once.session() as session:
+        row = removal(session)
+    take_away(trained_once.database, row, home=home)
+    assert row_of(trained_once) is None
+    assert list((home / "bundles").iterdir()) == []
+
+
+def test_a_training_between_the_two_steps_of_a_removal_keeps_row_and_folder(
+    trained_once: World, home: Path
+) -> None:
+    world = trained_once
+    finish = finish_training(world, world.must_claim())
+    with world.session() as session:
+        row = removal(session)
+    with world.session() as session:
+        assert finish(session)
+    take_away(world.database, row, home=home)
+    found = row_of(world)
+    assert found is not None
+    assert found.id != row.id
+    assert world.job(2).bundle_id == found.id
+    assert folder_stands(home)
+
+
+def test_a_training_after_a_removal_brings_its_own_folder(trained_once: World, home: Path) -> None:
+    world = trained_once
+    finish = finish_training(world, world.must_claim())
+    with world.session() as session:
+        row = removal(session)
+    take_away(world.database, row, home=home)
+    with world.session() as session:
+        assert finish(session)
+    assert row_of(world) is not None
+    assert folder_stands(home)
+
+
+def test_a_removal_that_died_before_the_folder_went_harms_no_later_training(
+    trained_once: World, home: Path
+) -> None:
+    world = trained_once
+    finish = finish_training(world, world.must_claim())
+    with world.session() as session:
+        removal(session)
+    with world.session() as session:
+        assert finish(session)
+    assert folder_stands(home)
+    assert world.state(2) is JobState.SUCCEEDED
+
+
+def test_a_folder_that_is_gone_already_does_not_stop_a_removal(trained_once: World, home: Path) -> None:
+    shutil.rmtree(home / "bundles")
+    with trained_once.session() as session:
+        row = removal(session)
+    take_away(trained_once.database, row, home=home)
+    assert row_of(trained_once) is None
+
+
+class Crossed:
+    """Two transactions of which the second begins while the first is open."""
+
+    def __init__(self, world: World, wait_until: Callable[..., Any]) -> None:
+        self._world = world
+        self._wait_until = wait_until
+
+    def __call__(self, first: Verb, second: Callable[[], Any]) -> Any:
+        """What `second` returned; it is either done before `first` commits, or waits for it."""
+        with ThreadPoolExecutor(1) as pool:
+            with self._world.session() as session:
+                first(session)
+                other = pool.submit(second)
+                self._wait_until(lambda: self._somebody_waits() or other.done(), 10)
+            return other.result(timeout=10)
+
+    def refused(self, first: Verb, second: Callable[[], Any]) -> PostqError:
+        """The refusal of `second`."""
+        with pytest.raises(PostqError) as caught:
+            self(first, second)
+        return caught.value
+
+    def _somebody_waits(self) -> bool:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = :name"
+        with self._world.database.reading() as session:
+            name = self._world.database.engine.url.database
+            return bool(session.execute(sa.text(query), {"name": name}).scalar_one())
+
+
+@pytest.fixture
+def crossed(world: World, wait_until: Callable[..., Any]) -> Crossed:
+    return Crossed(world, wait_until)
+
+
+def alone(world: World, verb: Verb) -> Callable[[], Any]:
+    """`verb` in a transaction of its own."""
+
+    def run() -> Any:
+        with world.session() as session:
+            return verb(session)
+
+    return run
+
+
+@only_postgres
+def test_a_removal_waits_for_a_training_about_to_end_in_the_bundle_and_is_refused(
+    trained_once: World, home: Path, crossed: Crossed
+) -> None:
+    world = trained_once
+    finish = finish_training(world, world.must_claim())
+    refused = crossed.refused(finish, alone(world, removal))
+    assert isinstance(refused, Conflict)
+    assert "Job 2 stands on bundle" in refused.message
+    assert world.job(2).bundle_id is not None
+    assert folder_stands(home)
+
+
+@only_postgres
+def test_a_training_waits_for_a_removal_and_registers_the_bundle_anew(
+    trained_once: World, home: Path, crossed: Crossed
+) -> None:
+    world = trained_once
+    gone = row_of(world)
+    assert gone is not None
+    finish = finish_training(world, world.must_claim())
+    assert crossed(removal, alone(world, finish))
+    take_away(world.database, gone, home=home)
+    made = row_of(world)
+    assert made is not None
+    assert world.job(2).bundle_id == made.id
+    assert folder_stands(home)
+
+
+@only_postgres
+def test_a_folder_is_left_to_a_training_whose_commit_is_under_way(
+    trained_once: World, home: Path, crossed: Crossed
+) -> None:
+    world = trained_once
+    finish = finish_training(world, world.must_claim())
+    with world.session() as session:
+        row = removal(session)
+    crossed(finish, lambda: take_away(world.database, row, home=home))
+    assert row_of(world) is not None
+    assert folder_stands(home)
+
+
+def classification(world: World) -> Verb:
+    spec = ClassifySpec(corpus_id=1, bundle="postures")
+    return lambda session: submit(session, spec, now=world.now, settings=world.settings)
+
+
+def naming_verbs(world: World) -> dict[str, Verb]:
+    nightly = {"cron": "0 2 * * *", "timezone": "UTC", "corpus": "opinions", "bundle": "postures"}
+    return {
+        "submit": classification(world),
+        "alias": lambda session: set_alias(session, "best", "postures", now=world.now),
+        "schedule": lambda session: add_schedule(session, name="nightly", now=world.now, **nightly),
+    }
+
+
+@pytest.fixture
+def stocked(world: World) -> World:
+    world.add_corpus(4)
+    world.add_bundle()
+    return world
+
+
+REMOVALS: dict[str, Verb] = {
+    "corpus": lambda session: remove_corpus(session, "opinions"),
+    "bundle": lambda session: remove_bundle(session, "postures"),
+}
+PAIRS = [
+    ("submit", "corpus", "Job 1 stands"),
+    ("submit", "bundle", "Job 1 stands"),
+    ("alias", "bundle", "@best points"),
+    ("schedule", "corpus", "schedule nightly"),
+    ("schedule", "bundle", "schedule nightly"),
+]
+
+
+@only_postgres
+@pytest.mark.parametrize(("names", "removes", "told"), PAIRS)
+def test_what_is_being_named_is_not_removed(
+    stocked: World, crossed: Crossed, names: str, removes: str, told: str
+) -> None:
+    refused = crossed.refused(naming_verbs(stocked)[names], alone(stocked, REMOVALS[removes]))
+    assert isinstance(refused, Conflict)
+    assert told in refused.message
+
+
+@only_postgres
+@pytest.mark.parametrize(("names", "removes"), [pair[:2] for pair in PAIRS])
+def test_what_is_being_removed_is_not_found_by_who_would_name_it(
+    stocked: World, crossed: Crossed, names: str, removes: str
+) -> None:
+    refused = crossed.refused(REMOVALS[removes], alone(stocked, naming_verbs(stocked)[names]))
+    assert isinstance(refused, NotFound)
+    assert refused.hint
+
+
+@only_postgres
+@pytest.mark.parametrize("removes", REMOVALS)
+def test_of_two_removals_the_second_is_told_that_nothing_is_left(
+    stocked: World, crossed: Crossed, removes: str
+) -> None:
+    refused = crossed.refused(REMOVALS[removes], alone(stocked, REMOVALS[removes]))
+    assert isinstance(refused, NotFound)
+
+
+@only_postgres
+def test_a_job_that_is_being_pruned_is_not_found_by_who_would_follow_it(
+    stocked: World, crossed: Crossed
+) -> None:
+    before = stocked.classify(1)
+    stocked.work_off()
+
+    def follow() -> int:
+        return stocked.classify(1, after_job_id=before)
+
+    refused = crossed.refused(lambda session: forget_job(session, before), follow)
+    assert isinstance(refused, NotFound)
+
+
+def test_a_bundle_made_from_one_that_was_removed_meanwhile_is_refused(world: World) -> None:
+    with world.session() as session, pytest.raises(NotFound, match="removed meanwhile"):
+        count_test_touch(session, 99)
+
+
+@only_postgres
+def test_a_commit_does_not_fall_with_the_bundle_its_follower_was_to_use(
+    stocked: World, crossed: Crossed
+) -> None:
+    training = stocked.train(1, "other")
+    follower = stocked.classify(1, after_job_id=training)
+    lease = stocked.must_claim()
+    assert crossed(REMOVALS["bundle"], lambda: stocked.commit(lease))
+    assert stocked.state(training) is JobState.SUCCEEDED
+    assert stocked.state(follower) is JobState.FAILED
+    assert stocked.job(follower).hint
