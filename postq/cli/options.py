@@ -55,7 +55,8 @@ IdempotencyKey = Annotated[
     str | None,
     typer.Option(
         metavar="KEY",
-        help="Submitting again with the same key returns the first job instead of a second one.",
+        help="The same again with the same key is the first job, not a second one. Refused for "
+        "anything else, another priority included.",
         show_default=False,
     ),
 ]

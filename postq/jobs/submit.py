@@ -47,10 +47,10 @@ def submit(
     """Record the job durably: once the caller's transaction commits, it will be done or say why not.
 
     With a key used before, the job of that key is returned. Raises NotFound (corpus, bundle, job),
-    NotTrainable, LabelSetMismatch, or Conflict (same key but another spec; a predecessor that failed).
+    NotTrainable, LabelSetMismatch, or Conflict (same key but other terms; a predecessor that failed).
     """
     needs = requirements or Requirements()
-    asked = _Asked(spec=spec, needs=needs, after_job_id=after_job_id)
+    asked = _Asked(spec=spec, needs=needs, after_job_id=after_job_id, priority=priority, after_any=after_any)
     known = _job_of_key(session, idempotency_key, asked)
     if known is not None:
         return known
@@ -108,14 +108,25 @@ class _Asked:
     spec: JobSpec
     needs: Requirements
     after_job_id: int | None
+    priority: int
+    after_any: bool
 
     @property
     def digest(self) -> str:
+        """Of what is to be done and where; when is in columns of its own, which databases have always had."""
         facts = [self.spec.model_dump(mode="json"), self.needs.model_dump(mode="json"), self.after_job_id]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
-    def is_of(self, row: sa.Row[Any]) -> bool:
-        """Whether the job of `row` was asked for in these terms.
+    def differs_from(self, row: sa.Row[Any]) -> str:
+        """In what the job of `row` was asked for otherwise, in words; empty when it is the same."""
+        if not self._is_of(row):
+            return "other contents"
+        if row.priority != self.priority:
+            return f"priority {row.priority} instead of {self.priority}"
+        return "another rule for when it starts" if row.after_any != self.after_any else ""
+
+    def _is_of(self, row: sa.Row[Any]) -> bool:
+        """Whether the job of `row` is to do the same under the same conditions.
 
         Where the digests differ the stored spec decides: a job from before an option was known asked for what
         is that option's default now.
@@ -127,7 +138,7 @@ class _Asked:
             needs = Requirements(device_kind=row.device_kind, memory_bytes=row.memory_bytes)
         except ValidationError:
             return False
-        return _Asked(spec=stored, needs=needs, after_job_id=row.after_job_id) == self
+        return (stored, needs, row.after_job_id) == (self.spec, self.needs, self.after_job_id)
 
 
 def _winner(session: Session, key: str | None, asked: _Asked) -> Submitted:
@@ -140,15 +151,24 @@ def _winner(session: Session, key: str | None, asked: _Asked) -> Submitted:
 def _job_of_key(session: Session, key: str | None, asked: _Asked) -> Submitted | None:
     if key is None:
         return None
-    told = ("id", "spec_digest", "spec", "device_kind", "memory_bytes", "after_job_id")
+    told = (
+        "id",
+        "spec_digest",
+        "spec",
+        "device_kind",
+        "memory_bytes",
+        "after_job_id",
+        "priority",
+        "after_any",
+    )
     row = session.execute(
         sa.select(*(job.c[name] for name in told)).where(job.c.idempotency_key == key)
     ).first()
     if row is None:
         return None
-    if not asked.is_of(row):
+    if difference := asked.differs_from(row):
         raise Conflict(
-            f"The key '{key}' was used for job {row.id} with other contents.",
+            f"The key '{key}' was used for job {row.id} with {difference}.",
             hint="Use a new --idempotency-key, or submit exactly the same as before.",
         )
     return Submitted(job_id=row.id, created=False)

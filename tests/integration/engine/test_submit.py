@@ -100,6 +100,24 @@ def test_the_same_key_gives_the_same_job_and_another_spec_is_refused(world: Worl
     assert world.try_submit(spec).job_id != first.job_id
 
 
+def test_a_key_stands_for_priority_and_start_too(world: World) -> None:
+    corpus = world.add_corpus()
+    world.add_bundle()
+    first = world.classify(corpus, idempotency_key="nightly", priority=7)
+    assert world.classify(corpus, idempotency_key="nightly", priority=7) == first
+    with pytest.raises(Conflict, match="job 1 with priority 7 instead of 100"):
+        world.classify(corpus, idempotency_key="nightly")
+    with pytest.raises(Conflict, match="another rule for when it starts"):
+        world.classify(corpus, idempotency_key="nightly", priority=7, after_any=True)
+
+
+def test_a_key_for_a_bundle_still_being_made_finds_its_job_again(world: World) -> None:
+    corpus = world.add_corpus()
+    training = world.train(corpus)
+    first = world.classify(corpus, f"job:{training}", idempotency_key="first scores")
+    assert world.classify(corpus, f"job:{training}", idempotency_key="first scores") == first
+
+
 def test_a_key_finds_a_job_from_before_an_option_was_known(world: World) -> None:
     corpus = world.add_corpus()
     first = world.train(corpus, idempotency_key="weekly")
