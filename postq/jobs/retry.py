@@ -10,7 +10,7 @@ from postq.contracts.specs import job_spec
 from postq.errors import Conflict, NotFound
 from postq.jobs.planning import plan_job
 from postq.jobs.starting import start_plan
-from postq.jobs.states import JOB_SUCCEEDED, JOB_TERMINAL, Moved, move_jobs, move_shards
+from postq.jobs.states import JOB_SUCCEEDED, JOB_TERMINAL, move_jobs, move_shards
 from postq.models.job import Job, JobState
 from postq.models.shard import ShardState
 from postq.models.tables import job, shard
@@ -31,10 +31,11 @@ def retry_job(session: Session, job_id: int, *, now: datetime, settings: Setting
     """Make the job ready again, or blocked when what it waits for has not ended; returns which.
 
     Dead and cancelled shards come back with fresh budgets and keep their checkpoint; done ones stay done,
-    under the bundle pinned before. Raises NotFound, or Conflict when the job has not failed or been
-    cancelled, or when the job it waited for must be retried first.
+    under the bundle pinned before. Of two retries at once the second finds the job as the first left it.
+    Raises NotFound, or Conflict when the job has not failed or been cancelled, or when the job it waited for
+    must be retried first.
     """
-    found = session.get(Job, job_id, populate_existing=True)
+    found = session.get(Job, job_id, populate_existing=True, with_for_update={"key_share": True})
     if found is None:
         raise NotFound(f"There is no job {job_id}.", hint="See all jobs with: postq status.")
     if found.state not in (JobState.FAILED, JobState.CANCELLED):
@@ -48,18 +49,17 @@ def retry_job(session: Session, job_id: int, *, now: datetime, settings: Setting
 
 
 def _revive(session: Session, found: Job, *, now: datetime) -> JobState:
-    moved = _move(session, found, JobState.READY, "retried; waits for a worker", now=now)
-    if moved:
-        for source in (ShardState.DEAD, ShardState.CANCELLED):
-            move_shards(
-                session,
-                shard.c.job_id == found.id,
-                source=source,
-                target=ShardState.READY,
-                now=now,
-                message="retried by a person",
-                **_FRESH_SHARD,
-            )
+    _move(session, found, JobState.READY, "retried; waits for a worker", now=now)
+    for source in (ShardState.DEAD, ShardState.CANCELLED):
+        move_shards(
+            session,
+            shard.c.job_id == found.id,
+            source=source,
+            target=ShardState.READY,
+            now=now,
+            message="retried by a person",
+            **_FRESH_SHARD,
+        )
     return JobState.READY
 
 
@@ -74,15 +74,16 @@ def _begin_again(session: Session, found: Job, *, now: datetime, settings: Setti
             hint=f"First: postq retry {before.id}.",
         )
     plan = plan_job(session, job_spec.validate_python(found.spec), settings=settings)
-    if found.id is not None and _move(session, found, JobState.READY, plan.reason, now=now, **plan.pinned):
-        start_plan(session, found.id, plan, now=now)
+    _move(session, found, JobState.READY, plan.reason, now=now, **plan.pinned)
+    assert found.id is not None
+    start_plan(session, found.id, plan, now=now)
     return JobState.READY if plan.ranges else JobState.SUCCEEDED
 
 
 def _move(
     session: Session, found: Job, target: JobState, reason: str, *, now: datetime, **values: Any
-) -> list[Moved]:
-    return move_jobs(
+) -> None:
+    move_jobs(  # it does move: the row was locked when its state was read
         session,
         job.c.id == found.id,
         source=found.state,

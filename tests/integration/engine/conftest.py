@@ -1,7 +1,8 @@
 """The engine's world on a migrated, empty database: every test here runs on SQLite and on PostgreSQL."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -9,6 +10,7 @@ from pydantic import SecretStr
 from postq.db import Database
 from postq.settings import Settings
 from tests import databases
+from tests.integration.engine.crossing import Crossed
 from tests.integration.engine.emptying import empty
 from tests.integration.engine.world import World
 
@@ -36,6 +38,12 @@ def database(shared_database: Database) -> Database:
 def world(database: Database, isolated_settings: Path) -> World:
     """Small shards and short budgets, so that every edge is reached with few documents."""
     return World(database, small_settings(database, isolated_settings))
+
+
+@pytest.fixture
+def crossed(world: World, wait_until: Callable[..., Any]) -> Crossed:
+    """Runs two transactions crossing each other."""
+    return Crossed(world, wait_until)
 
 
 def small_settings(database: Database, home: Path) -> Settings:

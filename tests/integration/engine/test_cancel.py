@@ -1,17 +1,20 @@
 """Cancelling and retrying: in each state, racing the end, and for those that wait."""
 
 import pytest
+from sqlalchemy.orm import Session
 
 from postq.contracts.failure import FailureClass
 from postq.errors import Conflict, NotFound
 from postq.jobs.cancel import cancel
+from postq.jobs.claims import claim
 from postq.jobs.leases import Lease, Renewal, held_by, release, renew
 from postq.jobs.retries import Action
 from postq.jobs.retry import retry_job
 from postq.jobs.states import move_shards
 from postq.models.job import JobState
 from postq.models.shard import ShardState
-from tests.integration.engine.world import World
+from tests.integration.engine.crossing import Crossed, only_postgres
+from tests.integration.engine.world import CPU, World
 
 
 @pytest.fixture
@@ -193,3 +196,37 @@ def test_only_failed_and_cancelled_jobs_are_retried(two_shards: World) -> None:
         retry(two_shards)
     with pytest.raises(NotFound):
         retry(two_shards, 99)
+
+
+@only_postgres
+def test_of_two_retries_at_once_the_second_is_told_what_the_first_made_of_the_job(
+    two_shards: World, crossed: Crossed
+) -> None:
+    world = two_shards
+    ask_to_cancel(world)
+
+    def retry_and_start(session: Session) -> None:
+        retry_job(session, 1, now=world.now, settings=world.settings)
+        claim(session, worker_id="w1", device=CPU, sticky="", now=world.now, settings=world.settings)
+
+    refused = crossed.refused(retry_and_start, lambda: retry(world))
+    assert isinstance(refused, Conflict)
+    assert "Job 1 is running" in refused.message
+    assert world.state(1) is JobState.RUNNING
+
+
+@only_postgres
+def test_a_retry_of_a_job_never_planned_is_told_of_the_other_one_too(world: World, crossed: Crossed) -> None:
+    world.add_corpus(4)
+    training = world.train(1)
+    follower = world.classify(1, f"job:{training}")
+    world.fail(world.must_claim(), FailureClass.BAD_INPUT)
+    retry(world, training)
+    world.work_off()
+
+    def retry_first(session: Session) -> None:
+        retry_job(session, follower, now=world.now, settings=world.settings)
+
+    refused = crossed.refused(retry_first, lambda: retry(world, follower))
+    assert isinstance(refused, Conflict)
+    assert world.state(follower) is JobState.READY

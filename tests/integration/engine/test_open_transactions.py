@@ -1,13 +1,12 @@
 """Transactions that stay open: a slow worker must not hold up the others, nor be overlooked by them."""
 
 import hashlib
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from postq.bulk import insert_many
 from postq.contracts.failure import FailureClass
@@ -18,11 +17,11 @@ from postq.jobs.verify import verify_job
 from postq.models.job import JobState
 from postq.models.tables import event, prediction_label
 from postq.worker.outages import is_outage
+from tests.integration.engine.crossing import Crossed, only_postgres
 from tests.integration.engine.world import CPU, World
 
 # SQLite lets one writer in at a time, so only PostgreSQL has several open at once.
-only_postgres = pytest.param("postgres", marks=pytest.mark.postgres)
-pytestmark = pytest.mark.parametrize("shared_database", [only_postgres], indirect=True)
+pytestmark = only_postgres
 AT_MOST = sa.text("SET LOCAL lock_timeout = '5s'")
 
 
@@ -59,29 +58,21 @@ def test_maintenance_passes_over_a_shard_that_is_being_committed(busy: World) ->
 
 
 def test_a_failure_and_a_commit_that_end_the_last_two_shards_at_once_end_the_job(
-    busy: World, wait_until: Callable[..., Any]
+    busy: World, crossed: Crossed
 ) -> None:
     failing, committing = busy.must_claim("w1"), busy.must_claim("w2")
 
-    def somebody_waits() -> bool:
-        query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = :name"
-        with busy.database.reading() as session:
-            found = session.execute(sa.text(query), {"name": busy.database.engine.url.database})
-            return bool(found.scalar_one())
+    def fail(session: Session) -> None:
+        fail_attempt(
+            session,
+            failing,
+            failure=FailureClass.BAD_INPUT,
+            message="unusable",
+            now=busy.now,
+            settings=busy.settings,
+        )
 
-    with ThreadPoolExecutor(1) as pool:
-        with busy.session() as session:
-            fail_attempt(
-                session,
-                failing,
-                failure=FailureClass.BAD_INPUT,
-                message="unusable",
-                now=busy.now,
-                settings=busy.settings,
-            )
-            other = pool.submit(busy.commit, committing)
-            wait_until(lambda: somebody_waits() or other.done(), 10)
-        assert other.result(timeout=10)
+    assert crossed(fail, lambda: busy.commit(committing))
     assert busy.state(1) is JobState.FAILED
     busy.verify_all()
 

@@ -1,17 +1,14 @@
 """A removal beside a training, a submit, an alias or a schedule that names what is removed: one wins."""
 
 import shutil
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from postq.contracts.specs import ClassifySpec
-from postq.errors import Conflict, NotFound, PostqError
+from postq.errors import Conflict, NotFound
 from postq.jobs.commit import StoredCounts, commit
 from postq.jobs.leases import Lease
 from postq.jobs.prune import forget_job
@@ -24,13 +21,10 @@ from postq.registry.bundle_place import take_away
 from postq.registry.bundles import count_test_touch, set_alias
 from postq.registry.removal import remove_bundle, remove_corpus
 from postq.tasks import train
+from tests.integration.engine.crossing import Crossed, Verb, alone, only_postgres
 from tests.integration.engine.world import World
 
 DIGEST = "c0ffee" + "0" * 58
-Verb = Callable[[Session], Any]
-only_postgres = pytest.mark.parametrize(
-    "shared_database", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
-)
 
 
 @pytest.fixture
@@ -142,50 +136,6 @@ def test_a_folder_that_is_gone_already_does_not_stop_a_removal(trained_once: Wor
         row = removal(session)
     take_away(trained_once.database, row, home=home)
     assert row_of(trained_once) is None
-
-
-class Crossed:
-    """Two transactions of which the second begins while the first is open."""
-
-    def __init__(self, world: World, wait_until: Callable[..., Any]) -> None:
-        self._world = world
-        self._wait_until = wait_until
-
-    def __call__(self, first: Verb, second: Callable[[], Any]) -> Any:
-        """What `second` returned; it is either done before `first` commits, or waits for it."""
-        with ThreadPoolExecutor(1) as pool:
-            with self._world.session() as session:
-                first(session)
-                other = pool.submit(second)
-                self._wait_until(lambda: self._somebody_waits() or other.done(), 10)
-            return other.result(timeout=10)
-
-    def refused(self, first: Verb, second: Callable[[], Any]) -> PostqError:
-        """The refusal of `second`."""
-        with pytest.raises(PostqError) as caught:
-            self(first, second)
-        return caught.value
-
-    def _somebody_waits(self) -> bool:
-        query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = :name"
-        with self._world.database.reading() as session:
-            name = self._world.database.engine.url.database
-            return bool(session.execute(sa.text(query), {"name": name}).scalar_one())
-
-
-@pytest.fixture
-def crossed(world: World, wait_until: Callable[..., Any]) -> Crossed:
-    return Crossed(world, wait_until)
-
-
-def alone(world: World, verb: Verb) -> Callable[[], Any]:
-    """`verb` in a transaction of its own."""
-
-    def run() -> Any:
-        with world.session() as session:
-            return verb(session)
-
-    return run
 
 
 @only_postgres
