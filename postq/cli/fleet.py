@@ -13,6 +13,7 @@ from types import FrameType
 
 from postq.cli.terminal import complain, say
 from postq.cli.wording import duration, short_path
+from postq.stop_signals import insists, stop_signals
 
 LOOK_SECONDS = 0.2
 IDLE_LOOK_SECONDS = 1.0
@@ -79,7 +80,7 @@ class Fleet:
     def run(self, *, until: Callable[[], bool] | None) -> None:
         """Keep every place filled until a signal comes or `until` is true, then drain all."""
         children = [Child(place=place) for place in self.places]
-        handlers = {sign: signal.signal(sign, self._on_signal) for sign in _STOP_SIGNALS}
+        handlers = {sign: signal.signal(sign, self._on_signal) for sign in stop_signals()}
         try:
             self._keep(children, until)
         finally:
@@ -88,8 +89,9 @@ class Fleet:
                 signal.signal(sign, handler)
 
     def _on_signal(self, sign: int, frame: FrameType | None) -> None:
-        del sign, frame
-        self._stop_signals += 1
+        del frame
+        if insists(sign) or not self._stop_signals:
+            self._stop_signals += 1
 
     def _keep(self, children: list[Child], until: Callable[[], bool] | None) -> None:
         while not self._stop_signals:
@@ -176,9 +178,6 @@ class Fleet:
         for process in going:
             process.kill()  # does nothing to one that has ended
             process.wait()
-
-
-_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def _ending(code: int) -> str:

@@ -1,9 +1,12 @@
 """The two streams: results on standard output, messages on the error stream, plain when not a terminal."""
 
+import errno
 import json
 import os
 import sys
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -49,18 +52,31 @@ def show(renderable: "RenderableType", *, style: str | None = None) -> None:
 def say(text: str, *, style: str | None = None) -> None:
     """Print a message about what is going on; never part of a result."""
     console = messages()
-    console.print(text, style=style, soft_wrap=not console.is_terminal)
+    with _to_nobody_if_closed():
+        console.print(text, style=style, soft_wrap=not console.is_terminal)
 
 
 def complain(kind: str, text: str) -> None:
     """Print `error: …`, `hint: …` or `note: …` on the error stream, on one line each."""
     line = clean(text)
-    if not sys.stderr.isatty():
-        sys.stderr.write(f"{kind}: {line}\n")
-        return
-    from rich.text import Text
+    with _to_nobody_if_closed():
+        if not sys.stderr.isatty():
+            sys.stderr.write(f"{kind}: {line}\n")
+            return
+        from rich.text import Text
 
-    messages().print(Text.assemble((f"{kind}: ", STYLES[kind]), line))
+        messages().print(Text.assemble((f"{kind}: ", STYLES[kind]), line))
+
+
+@contextmanager
+def _to_nobody_if_closed() -> Iterator[None]:
+    """Let a command go on whose terminal was closed: its words have no reader, its work still matters."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno != errno.EIO:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def note(text: str) -> None:

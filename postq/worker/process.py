@@ -17,6 +17,7 @@ from postq.errors import SchemaMismatch
 from postq.jobs.workers import heartbeat, live_workers, mark_stopped, register_worker
 from postq.migrations import check_schema, ensure_schema
 from postq.settings import Settings
+from postq.stop_signals import insists, stop_signals
 from postq.worker.dispatcher import Dispatcher
 from postq.worker.drift_watch import DriftWatch
 from postq.worker.environment import share_of_cores
@@ -34,7 +35,7 @@ _log = structlog.get_logger()
 
 
 class WorkerProcess:
-    """The parts of one worker; `run` blocks until SIGTERM or SIGINT and the drain that follows."""
+    """The parts of one worker; `run` blocks until a signal to stop and the drain that follows."""
 
     def __init__(self, settings: Settings, device: Device) -> None:
         self._settings = settings
@@ -110,13 +111,13 @@ class WorkerProcess:
         )
 
     def _catch_signals(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in stop_signals():
             signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         """The first signal drains; a second one ends at once, and the runner with us."""
         del frame
-        if self._dispatcher.draining:
+        if self._dispatcher.draining and insists(number):
             os._exit(128 + number)
         self._dispatcher.drain()
 

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -101,22 +101,33 @@ def test_a_worker_that_does_not_drain_is_killed_after_the_grace(
 HOST = """
 import pathlib, sys
 from tests.unit.cli.test_fleet import DRAINING, fleet
-fleet(pathlib.Path(sys.argv[1]), DRAINING).run(until=None)
+folder = pathlib.Path(sys.argv[1])
+fleet(folder, DRAINING).run(until=(folder / "enough").exists)
 """
 
 
 @pytest.fixture
-def running_fleet(tmp_path: Path, repository: Path, wait_until: Callable[..., Any]) -> Any:
-    """A fleet in a process of its own, both workers up."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOST, str(tmp_path)], cwd=repository, stderr=subprocess.PIPE, text=True
-    )
-    try:
+def started(tmp_path: Path, repository: Path, wait_until: Callable[..., Any]) -> Iterator[Any]:
+    """Starts a fleet in a process of its own and waits for both workers; kills it in the end."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(**more: Any) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-c", HOST, str(tmp_path)]
+        given = {"stderr": subprocess.PIPE, **more}
+        processes.append(subprocess.Popen(command, cwd=repository, text=True, **given))
         wait_until(lambda: marks(tmp_path, "ready") == 2)
-        yield process
-    finally:
+        return processes[-1]
+
+    yield start
+    for process in processes:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def running_fleet(started: Callable[..., Any]) -> Any:
+    """A fleet in a process of its own, both workers up."""
+    return started()
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -128,6 +139,39 @@ def test_a_signal_to_stop_drains_every_worker(
     assert running_fleet.returncode == 0
     assert marks(tmp_path, "drained") == 2
     assert "Draining" in told
+
+
+def test_a_terminal_that_hangs_up_twice_still_leaves_the_workers_time_to_drain(tmp_path: Path) -> None:
+    def hang_up_twice() -> bool:
+        for _ in range(2 if marks(tmp_path, "ready") == 2 else 0):
+            signal.raise_signal(signal.SIGHUP)
+        return False
+
+    fleet(tmp_path, DRAINING).run(until=hang_up_twice)
+    assert marks(tmp_path, "drained") == 2
+
+
+def test_a_fleet_whose_terminal_is_gone_drains_its_workers_and_ends_well(
+    tmp_path: Path, started: Callable[..., Any]
+) -> None:
+    ours, its = os.openpty()
+    process = started(stderr=its)
+    os.close(its)
+    os.close(ours)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(timeout=30) == 0
+    assert marks(tmp_path, "drained") == 2
+
+
+def test_under_nohup_the_end_of_a_session_does_not_stop_the_workers(
+    tmp_path: Path, started: Callable[..., Any]
+) -> None:
+    process = started(preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    process.send_signal(signal.SIGHUP)
+    (tmp_path / "enough").touch()
+    _, told = process.communicate(timeout=30)
+    assert "All jobs have ended." in told
+    assert "Draining" not in told
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells children of a dead parent")
