@@ -5,8 +5,9 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def record(
     `method` says in a sentence or two what was timed against what; `device` names the accelerator, if any.
     """
     console = Console()
-    console.print(_table(name, rows))
+    console.print(_fitting(name, rows, width=console.width))
     console.print(method, style="dim", highlight=False)
     document = {
         "name": name,
@@ -59,8 +60,17 @@ def machine() -> dict[str, Any]:
         "load_at_end": round(os.getloadavg()[0], 2),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "versions": {package: version(package) for package in PACKAGES},
+        "versions": _versions(),
     }
+
+
+def _versions() -> dict[str, str]:
+    """Those of the packages that are there: a kernel is measured where there may be no Celery."""
+    found: dict[str, str] = {}
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
 
 
 def _commit() -> str:
@@ -79,18 +89,53 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def _fitting(name: str, rows: Sequence[Mapping[str, Any]], *, width: int) -> Table:
+    """A table, or where its columns are not wide enough to be read, a block of lines for each row."""
+    table = _table(name, rows)
+    narrowest = sum(max(map(len, words)) + 3 for words in _longest_words(rows)) + 1
+    return table if narrowest <= width else _blocks(name, rows)
+
+
+def _longest_words(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """The words of each column, heading included: a column can be no narrower and still be read."""
+    return [
+        [
+            word
+            for text in (column, *(_cell(row.get(column)) for row in rows))
+            for word in text.split() or [""]
+        ]
+        for column in _columns(rows)
+    ]
+
+
+def _blocks(name: str, rows: Sequence[Mapping[str, Any]]) -> Table:
+    blocks = Table(title=name, show_header=False)
+    for row in rows:
+        for column, value in row.items():
+            blocks.add_row(column, _cell(value))
+        blocks.add_section()
+    return blocks
+
+
 def _table(name: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(title=name)
-    columns = list(rows[0]) if rows else []
+    columns = _columns(rows)
     for column in columns:
-        numeric = all(isinstance(row.get(column), int | float) for row in rows)
-        table.add_column(column, justify="right" if numeric else "left")
+        numeric = all(isinstance(row.get(column), int | float | None) for row in rows)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in columns))
     return table
 
 
+def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Every column of any row, in the order they first come up."""
+    return list(dict.fromkeys(column for row in rows for column in row))
+
+
 def _cell(value: Any) -> str:
+    if value is None:
+        return ""
     if isinstance(value, float):
         return f"{value:,.4g}"
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-NOT_BENCHMARKS = {"__init__", "recording", "run"}
-"""Besides these, a file that cannot be run by itself has a name that starts with an underscore."""
+NOT_BENCHMARKS = {"__init__", "cuda", "recording", "run"}
+"""`cuda` calls some of the others. Files besides these that cannot be run by themselves begin with `_`."""
 
 
 def benchmarks() -> list[str]:
