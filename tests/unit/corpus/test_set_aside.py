@@ -94,12 +94,6 @@ def test_csv_rows_fail_one_by_one(tmp_path: Path, read: Any) -> None:
     ]
 
 
-def test_a_quote_that_never_closes_is_one_bad_record_at_the_end(tmp_path: Path, read: Any) -> None:
-    (tmp_path / "rows.csv").write_text('id,text\n1,good\n2,"never closed\nmore\n', encoding="utf-8")
-    records, (aside,) = read(tmp_path / "rows.csv")
-    assert (len(records), aside.reason) == (1, "bad_record")
-
-
 def test_parquet_rows_fail_one_by_one(tmp_path: Path, read: Any, small_cap: int) -> None:
     texts = pa.array([b"good", b"\xff", None, b"x" * (small_cap + 1), b"good"], type=pa.binary())
     table = pa.table({"id": ["1", "2", "3", "4", None], "text": texts.view(pa.string())})
