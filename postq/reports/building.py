@@ -259,7 +259,7 @@ def _length(facts: Mapping[str, Any]) -> LengthRow:
 
 
 def _findings(subject: Subject, metrics: Mapping[str, Any]) -> Iterator[Finding]:
-    """Detectors kept with the bundle, then warnings of the jobs' notes that these do not repeat."""
+    """Detectors kept with the bundle, then warnings of the jobs' notes that nothing else repeats."""
     told = [
         Finding(event=one["event"], severity=one["severity"], message=one["message"])
         for one in metrics.get("detections") or []
@@ -269,7 +269,7 @@ def _findings(subject: Subject, metrics: Mapping[str, Any]) -> Iterator[Finding]
             event=note.event.removeprefix("detector.").upper(), severity=note.severity, message=note.message
         )
         for note in subject.notes
-        if _is_finding(note)
+        if _is_finding(note) and not _is_the_watermark(note, subject)
     ]
     yield from {(one.event, one.message): one for one in reversed(told)}.values()
 
@@ -280,6 +280,12 @@ def _rules(stored: StoredBundle) -> Iterator[str]:
         yield rules_sentence(facts)
     for rule in kept.rules if kept else ():
         yield rule_sentence(rule.model_dump())
+
+
+def _is_the_watermark(note: Note, subject: Subject) -> bool:
+    """The leak of the evaluation itself, which the report says above everything else."""
+    judged = subject.evaluation
+    return judged is not None and (note.job_id, note.event) == (judged.job_id, "detector.leak")
 
 
 def _is_finding(note: Note) -> bool:

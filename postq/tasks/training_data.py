@@ -37,7 +37,7 @@ def training_data(
         )
     clusters = _clusters(request, recipe, total=len(keys), hooks=hooks)
     assigned = assign_splits(keys, recipe=recipe.split, clusters=clusters)
-    _tell_crossings(keys, assigned, recipe=recipe, clusters=clusters, hooks=hooks)
+    _tell_split(keys, assigned, recipe=recipe, clusters=clusters, hooks=hooks)
     splits = without_repeated_content(keys, assigned)
     _tell_left_out(assigned, splits, hooks=hooks)
     labels = _labels(keys, splits, recipe=recipe)
@@ -130,7 +130,7 @@ def _manifest(
     ]
 
 
-def _tell_crossings(
+def _tell_split(
     keys: SnapshotKeys,
     splits: Sequence[SplitName],
     *,
@@ -143,15 +143,14 @@ def _tell_crossings(
     hooks.note(
         "split",
         f"{'Official' if report.official else recipe.split.method.capitalize()} split: {sizes}."
-        + _about_official(keys, report),
-        {"official": report.official, "sizes": dict(report.sizes)},
+        + _about_official(keys, report)
+        + _about_crossings(report),
+        {
+            "official": report.official,
+            "sizes": dict(report.sizes),
+            "crossing": {"groups": len(report.crossing), "documents": sum(map(len, report.crossing))},
+        },
     )
-    if report.crossing:
-        hooks.note(
-            "detector.leak",
-            f"{counted(len(report.crossing), 'group')} of near-duplicates in more than one official split.",
-            {"groups": len(report.crossing), "documents": sum(map(len, report.crossing))},
-        )
 
 
 def _about_official(keys: SnapshotKeys, report: SplitReport) -> str:
@@ -164,6 +163,13 @@ def _about_official(keys: SnapshotKeys, report: SplitReport) -> str:
     if own[None]:
         told = f" {counted(own[None], 'document')} without a split count as train." + told
     return told
+
+
+def _about_crossings(report: SplitReport) -> str:
+    """Said before hours of training; what it does to the figures is told by LEAK once they are known."""
+    if not report.crossing:
+        return ""
+    return f" {counted(len(report.crossing), 'group')} of near-duplicates in more than one of them."
 
 
 def _tell_left_out(

@@ -8,7 +8,7 @@ import pytest
 
 from postq.reports.content import Report
 from postq.reports.page import SECTIONS, report_page
-from postq.reports.subject import Evaluation
+from postq.reports.subject import Evaluation, Note
 from tests.unit.reports.material import HOSTILE
 from tests.unit.reports.page_reader import Page, read_page
 
@@ -118,10 +118,12 @@ def test_a_leaked_evaluation_carries_its_watermark_in_every_section(
         leaks={"documents": 12, "watermark": mark},
         report=plain.raw,
     )
-    report = report_of(tfidf_folder, evaluation=evaluation)
+    note = Note(job_id=9, event="detector.leak", message=mark, severity="info")
+    report = report_of(tfidf_folder, evaluation=evaluation, notes=(note,))
     html = report_page(report)
     page = read_page(html)
     assert report.watermark == mark
+    assert [found.event for found in report.findings].count("LEAK") == 0
     assert page.texts.count(mark) == len(SECTIONS) + 1
     assert 'class="watermark"' in html
     assert "some of which it was trained or tuned on" in page.text

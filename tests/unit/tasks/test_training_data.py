@@ -115,6 +115,22 @@ def test_a_text_of_the_official_test_split_is_never_trained_on(
     assert any("were left out" in message for message in heard.events("detector.leak"))
 
 
+def test_near_duplicates_across_the_official_split_are_told_with_it_and_left_to_leak(
+    make_request: MakeRequest, make_snapshot: MakeSnapshot
+) -> None:
+    twin = record(40, text=f"{text_of(1, 'appeal')} so ordered", identity="twin")
+    snapshot = make_snapshot(
+        train=[record(1, text=text_of(1, "appeal")), *(record(number) for number in range(2, 30))],
+        validation=[record(number) for number in range(30, 40)],
+        test=[twin, *(record(number) for number in range(41, 50))],
+    )
+    heard = Heard()
+    build(make_request, snapshot, hooks=heard.hooks())
+    (split,) = heard.events("split")
+    assert split.endswith("10 test. 1 group of near-duplicates in more than one of them.")
+    assert heard.events("detector.leak") == []
+
+
 def test_unlabelled_documents_are_kept_or_dropped_as_the_recipe_says(
     make_request: MakeRequest, make_snapshot: MakeSnapshot
 ) -> None:
