@@ -10,7 +10,7 @@ from rich.text import Text
 from postq.cli.tables import facts, grid
 from postq.cli.terminal import clean
 from postq.counted import counted
-from postq.learning.drift import percent
+from postq.learning.drift import FEWEST_FOR_PSI, percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +27,8 @@ def drift_page(measured: "Measured", *, limit: int) -> RenderableType:
     parts = [heading, facts(_facts(measured)), Text(""), *_alarms(found), Text(""), _table(ranked[:limit])]
     if len(ranked) > limit:
         parts.append(Text(f"  and {counted(len(ranked) - limit, 'more label')} (--limit)", style="dim"))
+    if any(each.psi is None for each in found.labels):
+        parts.append(Text(f"  PSI –: {_why_without_psi(measured)}", style="dim"))
     return Group(*parts)
 
 
@@ -41,8 +43,13 @@ def _facts(measured: "Measured") -> list[tuple[str, RenderableType | None]]:
             Text(f"{_share(found.empty)}, before {_before(found.empty)}", style=_style(found.empty)),
         ),
         ("flipped", Text(flips, style="bold red" if found.flips.flipped else "")),
-        ("scores", None if measured.reference.same_scores else Text("of another fingerprint: not compared")),
     ]
+
+
+def _why_without_psi(measured: "Measured") -> str:
+    if not measured.reference.same_scores:
+        return "these scores are of another fingerprint, so only labels are compared."
+    return f"scores are compared from {FEWEST_FOR_PSI} documents on either side."
 
 
 def _alarms(found: "Drift") -> "Sequence[RenderableType]":

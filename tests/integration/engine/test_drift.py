@@ -348,3 +348,14 @@ def test_a_night_of_long_ago_is_left_in_peace(nights: Nights, monkeypatch: pytes
     with world.database.reading() as session:
         assert drift_watch.next_unwatched(session, now=world.now + timedelta(days=6)) == night
         assert drift_watch.next_unwatched(session, now=world.now + timedelta(days=8)) is None
+
+
+def test_why_a_psi_is_missing_is_said_once_below_the_table(nights: Nights) -> None:
+    make_bundle(nights.world, "other")
+    night, small = nights.add(300), nights.add(60)
+    assert "PSI –" not in asks(nights.world, night).out
+    few = asks(nights.world, small).out
+    assert few.rstrip().endswith("PSI –: scores are compared from 100 documents on either side.")
+    foreign = asks(nights.world, night, "--against", "other").out
+    assert foreign.rstrip().endswith("of another fingerprint, so only labels are compared.")
+    assert (few + foreign).count("PSI –") == 2
