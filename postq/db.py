@@ -11,19 +11,12 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Dialect, Engine
-from sqlalchemy.exc import (
-    ArgumentError,
-    DatabaseError,
-    DBAPIError,
-    InterfaceError,
-    InternalError,
-    NoSuchModuleError,
-    OperationalError,
-)
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import SQLModel
 
+from postq.database_errors import told_clearly
 from postq.errors import DatabaseUnavailable, ExtraMissing
 from postq.settings import Settings
 
@@ -35,6 +28,8 @@ SQLModel.metadata.naming_convention = {
     "pk": "pk_%(table_name)s",
 }
 
+DRIVERS = {"sqlite", "sqlite+pysqlite", "postgres", "postgresql", "postgresql+psycopg"}
+URL_HINT = "Use sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/NAME in POSTQ_DATABASE_URL."
 SQLITE_BUSY_SECONDS = 30
 WAL_RETRY_SECONDS = 0.02
 POSTGRES_CONNECT_SECONDS = 5
@@ -122,48 +117,22 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[Session]:
         """One write transaction: committed on leaving, rolled back on any exception."""
-        with _told_clearly(), Session(self._writer, expire_on_commit=False) as session, session.begin():
+        with (
+            told_clearly(self.engine.url),
+            Session(self._writer, expire_on_commit=False) as session,
+            session.begin(),
+        ):
             yield session
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """One read-only look at a consistent state: what others commit meanwhile is not seen."""
-        with _told_clearly(), Session(self._reader, expire_on_commit=False) as session:
+        with told_clearly(self.engine.url), Session(self._reader, expire_on_commit=False) as session:
             yield session
 
     def dispose(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
-
-
-@contextmanager
-def _told_clearly() -> Iterator[None]:
-    try:
-        yield
-    except (OperationalError, InterfaceError, InternalError) as exc:
-        if _is_beyond_limits(exc):
-            raise
-        raise database_error(exc) from exc
-    except DatabaseError as exc:
-        if (
-            type(exc) is not DatabaseError
-        ):  # its subclasses are bugs of the caller, such as a broken constraint
-            raise
-        raise database_error(exc) from exc  # a file that is no database, or a damaged one
-
-
-def _is_beyond_limits(exc: DBAPIError) -> bool:
-    """Whether PostgreSQL refused what was sent for its size (class 54): waiting for it would never end."""
-    return str(getattr(exc.orig, "sqlstate", "")).startswith("54")
-
-
-def database_error(exc: DBAPIError) -> DatabaseUnavailable:
-    """Say a driver's connection error in one sentence, without the URL and its password."""
-    first_line = str(exc.orig).strip().splitlines()[0] if str(exc.orig).strip() else type(exc.orig).__name__
-    return DatabaseUnavailable(
-        f"The database cannot be used: {first_line}.",
-        hint="Check POSTQ_DATABASE_URL, that the server runs and the disk has room; `postq doctor` tests it.",
-    )
 
 
 def open_database(settings: Settings) -> Database:
@@ -176,11 +145,14 @@ def open_database(settings: Settings) -> Database:
         url = sa.make_url(url_text)
         if url.get_backend_name() == "sqlite":
             settings.home.mkdir(parents=True, exist_ok=True, mode=0o750)
+        if url.drivername not in DRIVERS:
+            raise DatabaseUnavailable(
+                f"postq does not work with a database URL that begins with {url.drivername}.", hint=URL_HINT
+            )
         return Database(_make_engine(url))
-    except (ArgumentError, NoSuchModuleError, ValueError) as exc:
+    except (ArgumentError, ValueError) as exc:
         raise DatabaseUnavailable(
-            "The database URL is not one SQLAlchemy understands.",
-            hint="Use sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/NAME in POSTQ_DATABASE_URL.",
+            "The database URL is not one SQLAlchemy understands.", hint=URL_HINT
         ) from exc
     except ModuleNotFoundError as exc:
         raise ExtraMissing(

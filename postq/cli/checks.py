@@ -108,20 +108,41 @@ def _schema(database: "Database", kind: str) -> Finding:
         ensure_schema(database)  # the embedded database is laid on first use, as by any other command
     current = current_revision(database)
     if current == head_revision():
+        _try_to_write(database)
         return Finding(check="database", level=Level.OK, text=f"{kind}, schema {current}")
     return _wrong_schema(kind, current)
 
 
-def _wrong_schema(kind: str, current: str | None) -> Finding:
-    from postq.migrations import head_revision, revisions
+def _try_to_write(database: "Database") -> None:
+    """Ask for every table's write lock and change nothing. Raises DatabaseUnavailable where rights lack."""
+    import sqlalchemy as sa
 
-    newer = current is not None and current not in revisions()
+    from postq.models.tables import EVERY
+
+    with database.transaction() as session:
+        for table in EVERY:
+            session.execute(sa.delete(table).where(sa.false()))
+
+
+def _wrong_schema(kind: str, current: str | None) -> Finding:
+    from postq.migrations import head_revision
+
     state = "without postq's tables" if current is None else f"schema {current}"
     return Finding(
         check="database",
         level=Level.BROKEN,
         text=f"{kind}, {state}; this postq needs schema {head_revision()}.",
-        fix="Upgrade postq on this machine." if newer else "Stop older workers, then run: postq db upgrade.",
+        fix=_schema_fix(current),
+    )
+
+
+def _schema_fix(current: str | None) -> str:
+    from postq.migrations import revisions
+
+    if current is None:
+        return "Run: postq db upgrade."
+    return (
+        "Stop older workers, then run: postq db upgrade." if current in revisions() else "Upgrade postq here."
     )
 
 
@@ -158,9 +179,13 @@ def _broker(invocation: Invocation) -> Iterator[Finding]:
     try:
         with broker_connection(settings, timeout_seconds=BROKER_SECONDS) as connection:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=BROKER_SECONDS)
-            yield Finding(check="broker", level=Level.OK, text=f"{connection.transport.driver_name} answers")
+            yield Finding(check="broker", level=Level.OK, text=f"{_broker_name(url)} answers")
     except Exception as exc:  # each driver has its own family of errors
         yield _broken_broker(url, exc)
+
+
+def _broker_name(url: str) -> str:
+    return "RabbitMQ" if url.startswith("amqp") else "Redis"
 
 
 def _broken_broker(url: str, exc: Exception) -> Finding:
@@ -170,7 +195,7 @@ def _broken_broker(url: str, exc: Exception) -> Finding:
     return Finding(
         check="broker",
         level=Level.BROKEN,
-        text=f"{mask_secrets(url)} does not answer: {mask_secrets(reason)}.",
+        text=f"{mask_secrets(url)} does not answer: {mask_secrets(reason).rstrip('.')}.",
         fix="Start the broker or correct POSTQ_BROKER_URL. Jobs can be submitted and run meanwhile.",
     )
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import filelock
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 
-from postq.db import Database, database_error
+from postq.db import Database
 from postq.errors import SchemaMismatch
 
 if TYPE_CHECKING:
@@ -126,12 +126,10 @@ def _run(database: Database, *, target: str, down: bool) -> None:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_POSTGRES_LOCK)))
             config.attributes["connection"] = connection
             (command.downgrade if down else command.upgrade)(config, target)
-    except OperationalError as exc:
-        raise database_error(exc) from exc
     except DBAPIError as exc:
         raise SchemaMismatch(
             f"The database could not be moved to schema {target}: {str(exc.orig).splitlines()[0]}.",
-            hint="Check that the login may create tables and that the database holds no other schema.",
+            hint="Check that the database holds nothing but postq's tables.",
         ) from exc
 
 

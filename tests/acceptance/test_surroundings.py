@@ -3,8 +3,10 @@
 import os
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -21,8 +23,10 @@ PASSWORD = "right-and-long"
     ("url", "says"),
     [
         ("nonsense", "not one SQLAlchemy understands"),
-        ("oracle9://host/db", "not one SQLAlchemy understands"),
-        ("sqlite:////no/such/folder/postq.db", "cannot be used"),
+        ("oracle9://host/db", "begins with oracle9"),
+        ("sqlite:////no/such/folder/postq.db", "/no/such/folder/postq.db cannot be used"),
+        ("mysql://someone@host/db", "does not work with a database URL that begins with mysql"),
+        ("postgresql+asyncpg://someone@host/db", "begins with postgresql.asyncpg"),
     ],
 )
 def test_a_database_url_that_leads_nowhere_is_told(user: User, url: str, says: str) -> None:
@@ -60,6 +64,36 @@ def test_a_wrong_password_is_told_and_not_shown(user: User, locked_postgres: str
     assert "wrong-and-long" not in answer.out + answer.err
     let_in = user.with_settings(database_url=locked_postgres.replace("wrong-and-long", PASSWORD))
     refused_here(let_in, "status", code=7, says="no postq tables yet")
+
+
+@pytest.fixture
+def looking_only(user: User, postgres_url: str) -> Iterator[User]:
+    """A user whose login may read postq's tables and nothing else."""
+    name = f"postq_guest_{uuid.uuid4().hex[:12]}"
+    user.with_settings(database_url=postgres_url).runs("db", "upgrade")
+    parts = urlsplit(postgres_url.replace("+psycopg", ""))
+    with psycopg.connect(parts.geturl(), autocommit=True) as admin:
+        admin.execute(f"CREATE ROLE {name} LOGIN")
+        admin.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {name}")
+        guest = parts._replace(scheme="postgresql", netloc=f"{name}@{parts.netloc.rpartition('@')[2]}")
+        try:
+            yield user.with_settings(database_url=guest.geturl())
+        finally:
+            admin.execute(f"DROP OWNED BY {name}")
+            admin.execute(f"DROP ROLE {name}")
+
+
+@pytest.mark.postgres
+def test_a_login_that_may_only_read_looks_on_and_is_told_what_it_may_not(
+    looking_only: User, corpus_file: Callable[..., Path]
+) -> None:
+    assert looking_only.asks("status") == []
+    refused_here(looking_only, "corpus", "add", "subjects", corpus_file(), code=6, says="permission denied")
+    told = looking_only.runs("doctor", code=6)
+    assert "permission denied for table" in told.out
+    assert "grant it" in told.out
+    answer = looking_only.runs("worker", code=6)
+    assert "Traceback" not in answer.err
 
 
 @pytest.mark.postgres
