@@ -49,15 +49,22 @@ def _facts(bundle: ListedBundle, home: Path) -> list[tuple[str, str]]:
 def _looks(row: BundleRow) -> str:
     """Nothing for a bundle that was trained without a test split."""
     documents = row.metrics.get("documents") or {}
-    return f"evaluated {looks_at_test(row.test_touches)}" if documents.get("test") else ""
+    elsewhere = "; elsewhere not known" if row.metrics.get("brought_in") else ""
+    return f"evaluated {looks_at_test(row.test_touches)}{elsewhere}" if documents.get("test") else ""
 
 
 def _parent(metrics: Mapping[str, Any]) -> str:
     """The bundle whose thresholds were tuned anew, or the members of an ensemble."""
     if "members" in metrics:
-        return " and ".join(f"bundle {each['bundle']}, {each['name']}" for each in metrics["members"])
+        return " and ".join(map(_origin, metrics["members"]))
     parent = metrics.get("parent")
-    return f"bundle {parent['bundle']}, {parent['name']}: thresholds tuned anew" if parent else ""
+    return f"{_origin(parent)}: thresholds tuned anew" if parent else ""
+
+
+def _origin(made_from: Mapping[str, Any]) -> str:
+    """A bundle that another was made from; it has no number where it was made in another home."""
+    name = str(made_from["name"])
+    return f"bundle {made_from['bundle']}, {name}" if made_from["bundle"] else name
 
 
 def _figures(metrics: Mapping[str, Any]) -> list[RenderableType]:

@@ -12,8 +12,9 @@ from postq.cli.ensemble import ensemble
 from postq.cli.invocation import invocation_of
 from postq.cli.removing import remove_bundle
 from postq.cli.suspects import suspects
-from postq.cli.terminal import say, show, show_json
+from postq.cli.terminal import note, say, show, show_json
 from postq.cli.tiers import tiers
+from postq.counted import counted
 
 
 @command(
@@ -56,6 +57,46 @@ def show_one(ctx: typer.Context, *, bundle: options.BundleReference, json: optio
     from postq.cli.bundle_page import bundle_page
 
     show(bundle_page(listed, home=invocation.settings.home))
+
+
+@command(
+    "add",
+    examples=("postq bundles add /old/home/bundles/63e7f8e350ab8aff0377f8b0d6d027c7",),
+    exits=(3, 8, *ON_DATABASE),
+)
+def add(
+    ctx: typer.Context,
+    *,
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A bundle's folder; `postq bundles show` names it.")
+    ],
+    json: options.Json = False,
+) -> None:
+    """Take in a bundle that was made in another home or on another machine.
+
+    Its folder is copied, every file checked against the manifest; it keeps its name, digest and fingerprint.
+    What its home's database knew stays there: aliases, its training job, and how often its test split was
+    evaluated.
+    """
+    from postq.cli.bundle_name import checked_name
+    from postq.db import database_now
+    from postq.learning.bundle import copy_bundle
+    from postq.registry.derived import drafted, keep_bundle
+
+    invocation = invocation_of(ctx)
+    database, home = invocation.database, invocation.settings.home
+    with (
+        drafted(home, lambda draft: copy_bundle(folder.expanduser(), draft)) as copied,
+        database.transaction() as session,
+    ):
+        checked_name(copied.name)
+        row = keep_bundle(session, copied, home=home, parents=(), now=database_now(session))
+    if json:
+        show_json(LISTING.as_dict(ListedBundle(row=row, aliases=())))
+        return
+    say(f"Bundle {row.id} is {row.name}, {row.kind} with {counted(len(row.labels), 'label')}.")
+    if row.metrics.get("brought_in"):
+        note("how often its test split was evaluated elsewhere is not known here.")
 
 
 @command(
@@ -136,7 +177,8 @@ def convert(
 
 
 app = group(
-    "Trained models: look at them, name them; make backbones.",
+    "Trained models: take them in, look at them, name them; make backbones.",
+    add,
     list_all,
     show_one,
     tiers,

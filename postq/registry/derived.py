@@ -1,10 +1,11 @@
-"""Bundles made from other bundles: their folder moved to its digest's place, and their row."""
+"""Bundles that no job made here: their folder moved to its digest's place, and their row."""
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
+from postq.errors import BundleUnusable
 from postq.learning.bundle.bundle import Bundle, fingerprint
 from postq.learning.rejudging import read_metrics
 from postq.learning.rules.telling import rules_in_short
@@ -39,8 +41,9 @@ def keep_bundle(
 
     The row names the first parent's training, whose corpus evaluations compare with. Figures on the test
     split were shown again: one more look at it, for the parents too, so that of ten bundles made from one the
-    last does not pass for the second look. Made again, it is the same row. Raises NotFound for a parent that
-    was removed meanwhile, StorageUnavailable.
+    last does not pass for the second look. One from another home has no parents here and begins anew. Made
+    again, it is the same row. Raises NotFound for a parent that was removed meanwhile, StorageUnavailable,
+    BundleUnusable for metrics that postq did not write.
     """
     path = put_in_place(session, bundle.path, digest=bundle.digest, home=home)
     known = session.scalars(sa.select(BundleRow).where(col(BundleRow.digest) == bundle.digest)).one_or_none()
@@ -55,10 +58,10 @@ def keep_bundle(
         labels=bundle.labels,
         metrics=_summary(bundle, home / path, parents),
         size_bytes=sum(entry.bytes for entry in bundle.manifest.files),
-        job_id=parents[0].job_id,
+        job_id=parents[0].job_id if parents else None,
         now=now,
     )
-    if known is None:
+    if known is None and parents:
         looks = max(count_test_touch(session, parent.id) for parent in parents if parent.id is not None)
         touched = sa.update(bundle_table).where(bundle_table.c.id == row.id)
         session.execute(touched.values(test_touches=looks))
@@ -67,6 +70,16 @@ def keep_bundle(
 
 def _summary(bundle: Bundle, place: Path, parents: Sequence[BundleRow]) -> dict[str, object]:
     metrics = read_metrics(replace(bundle, path=place))
+    try:
+        return _in_short(bundle, metrics, parents)
+    except (KeyError, TypeError, AttributeError) as exc:
+        raise BundleUnusable(
+            f"The metrics of the bundle {bundle.name} are not as postq writes them.",
+            hint="Copy its folder anew from where it was made.",
+        ) from exc
+
+
+def _in_short(bundle: Bundle, metrics: Mapping[str, Any], parents: Sequence[BundleRow]) -> dict[str, object]:
     return {
         "digest": bundle.digest,
         "model_digest": bundle.model_digest,
@@ -78,12 +91,16 @@ def _summary(bundle: Bundle, place: Path, parents: Sequence[BundleRow]) -> dict[
         "detections": [found["event"] for found in metrics["detections"]],
         **rules_in_short(metrics),
         **_origin(metrics, parents),
+        **({} if parents else {"brought_in": True}),
     }
 
 
 def _origin(metrics: Mapping[str, Any], parents: Sequence[BundleRow]) -> dict[str, object]:
-    """What the bundle was made from, with the numbers it has here."""
+    """What the bundle was made from, with the numbers it has here, if any; nothing of a training."""
+    numbers = [parent.id for parent in parents]
     if "parent" in metrics:
-        return {"parent": {"bundle": parents[0].id, **metrics["parent"]}}
-    numbered = zip(metrics["members"], parents, strict=False)
-    return {"members": [{"bundle": parent.id, **member} for member, parent in numbered]}
+        return {"parent": {"bundle": numbers[0] if numbers else None, **metrics["parent"]}}
+    if "members" not in metrics:
+        return {}
+    numbered = zip_longest(metrics["members"], numbers[: len(metrics["members"])])
+    return {"members": [{"bundle": number, **member} for member, number in numbered]}

@@ -2,6 +2,6 @@
 
 from postq.learning.bundle.bundle import Bundle, fingerprint
 from postq.learning.bundle.opening import open_bundle
-from postq.learning.bundle.writing import write_bundle
+from postq.learning.bundle.writing import copy_bundle, write_bundle
 
-__all__ = ["Bundle", "fingerprint", "open_bundle", "write_bundle"]
+__all__ = ["Bundle", "copy_bundle", "fingerprint", "open_bundle", "write_bundle"]

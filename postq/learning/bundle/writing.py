@@ -1,4 +1,4 @@
-"""Writing a bundle: a temporary folder, every file flushed, the manifest last, then one rename."""
+"""Writing or copying a bundle: a temporary folder, every file flushed, the manifest last, then one rename."""
 
 import json
 import os
@@ -24,6 +24,7 @@ from postq.learning.bundle.manifest import (
     describe_files,
     model_digest,
 )
+from postq.learning.bundle.opening import open_bundle
 from postq.learning.bundle.score_file import ScoredPart, write_scores
 from postq.learning.bundle.split_file import write_split
 from postq.learning.data import SplitEntry
@@ -94,6 +95,25 @@ def write_bundle(
     return describe_bundle(folder, manifest=manifest, labels=labels, thresholds=bound)
 
 
+def copy_bundle(source: Path, folder: Path) -> Bundle:
+    """Copy the bundle at `source` to `folder`, or nothing; it is checked before and after.
+
+    Raises BundleUnusable, DigestMismatch, Conflict when `folder` holds something already, StorageUnavailable.
+    """
+    found = open_bundle(source)
+    staging = _stage(folder)
+    try:
+        for name in (MANIFEST, *(entry.path for entry in found.manifest.files)):
+            (staging / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / name, staging / name)
+        _publish(staging, folder)
+    except OSError as exc:
+        raise _refused(folder, exc) from exc
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return open_bundle(folder, expected_digest=found.digest)
+
+
 def _stage(folder: Path) -> Path:
     """A new folder beside `folder`, on the same file system, so that a rename can publish it."""
     staging = folder.parent / f".{folder.name}.{uuid.uuid4().hex}.tmp"
@@ -120,7 +140,7 @@ def _publish(staging: Path, folder: Path) -> None:
 def _refused(folder: Path, exc: OSError) -> StorageUnavailable:
     return StorageUnavailable(
         f"The bundle could not be written to {folder}: {exc.strerror or exc}.",
-        hint="Free space or choose a writable folder, then retry the job.",
+        hint="Free space or choose a writable folder, then try again.",
     )
 
 
