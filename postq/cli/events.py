@@ -61,17 +61,34 @@ LISTING: "Listing[EventView]" = Listing(
 )
 
 
-@command("events", examples=("postq events 7", "postq events 7 --limit 1000 --json"), exits=(4, *ON_DATABASE))
+@command(
+    "events",
+    examples=("postq events 7", "postq events 7 --follow", "postq events 7 --limit 1000 --json"),
+    exits=(4, *ON_DATABASE),
+)
 def events(
     ctx: typer.Context,
     *,
     job: options.JobNumber,
     limit: Annotated[int, typer.Option(metavar="N", min=1, max=100_000, help="The newest N lines.")] = 100,
+    follow: Annotated[
+        bool, options.switch("--follow", "-f", help="Stay and print every new line until the job has ended.")
+    ] = False,
     json: options.Json = False,
 ) -> None:
-    """Show the history of a job: every change of state and everything worth telling."""
+    """Show the history of a job: every change of state and everything worth telling.
+
+    With --follow, --json prints one object a line. A line may come after one with a higher number, when its
+    transaction took longer. Ctrl-C ends the command, not the job.
+    """
     from postq.jobs.queries import events_of
 
-    with invocation_of(ctx).database.reading() as session:
+    invocation = invocation_of(ctx)
+    if follow:
+        from postq.cli.following import follow_events
+
+        follow_events(invocation, job, limit=limit, json=json, listing=LISTING)
+        return
+    with invocation.database.reading() as session:
         rows = events_of(session, job, limit=limit, newest=True)
     LISTING.show(rows, json=json)

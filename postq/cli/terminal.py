@@ -90,6 +90,12 @@ def show_json(value: Any) -> None:
     sys.stdout.flush()
 
 
+def show_json_line(value: Any) -> None:
+    """Print one JSON object on a line of its own, at once: more will follow."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.flush()
+
+
 def clean(text: str) -> str:
     """`text` on one line without control characters, which could otherwise drive the terminal."""
     return "".join(" " if unicodedata.category(char) in ("Cc", "Zl", "Zp") else char for char in text)

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from postq.cli.invocation import Invocation
 from postq.cli.job_filter import JobFilter
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from postq.jobs.views import JobView
 
+Answer = TypeVar("Answer")
 LOOK_SECONDS = 0.5
 OUTAGE_SECONDS = 120.0
 """How long the database may be away before watching gives up."""
@@ -71,7 +72,10 @@ def _follow(
     stays: bool,
 ) -> "list[JobView]":
     """Look again and again until all jobs shown have ended; returns the last look."""
-    look = _Looking(invocation, wanted)
+
+    def look() -> "list[JobView]":
+        return patiently(lambda: wanted.ask(invocation))
+
     if not console.is_terminal:
         return _tell_changes(look)
     from rich.live import Live
@@ -107,19 +111,13 @@ def _step(view: "JobView") -> object:
     return view.state, view.waiting, progress.unit, tenth
 
 
-class _Looking:
-    """Asks for the jobs; a database that is away for a while is waited for."""
-
-    def __init__(self, invocation: Invocation, wanted: JobFilter) -> None:
-        self._invocation = invocation
-        self._wanted = wanted
-
-    def __call__(self) -> "list[JobView]":
-        deadline = time.monotonic() + OUTAGE_SECONDS
-        while True:
-            try:
-                return self._wanted.ask(self._invocation)
-            except DatabaseUnavailable:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(LOOK_SECONDS)
+def patiently(ask: Callable[[], Answer]) -> Answer:
+    """What `ask` answers; a database that is away for a while is waited for."""
+    deadline = time.monotonic() + OUTAGE_SECONDS
+    while True:
+        try:
+            return ask()
+        except DatabaseUnavailable:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(LOOK_SECONDS)
