@@ -92,7 +92,8 @@ def figures_words(view: "JobView") -> list[str]:
 
 
 def _name(view: "JobView") -> str:
-    return "\n".join(line for line in (view.name, _below(view)) if line)
+    by = f" · schedule {view.schedule}" if view.schedule else ""
+    return "\n".join(line for line in (view.name + by, _below(view)) if line)
 
 
 def _below(view: "JobView") -> str:
@@ -197,8 +198,8 @@ LISTING: "Listing[JobView]" = Listing(
         Column(key="after_job", meaning="job it waits for, or null", value=lambda v: v.after_job_id),
         Column(
             key="schedule",
-            meaning="number of the schedule that submitted it, or null",
-            value=lambda v: v.schedule_id,
+            meaning="name of the schedule that submitted it, or null",
+            value=lambda v: v.schedule,
         ),
         Column(key="priority", meaning="lower runs first", value=lambda v: v.priority),
         Column(key="device_kind", meaning="kind of device it needs", value=lambda v: v.device_kind),

@@ -90,6 +90,7 @@ def _facts(view: JobView) -> list[tuple[str, RenderableType | None]]:
         ("drift", _drift(view)),
         ("shards", _shards(view)),
         ("workers", ", ".join(view.workers)),
+        ("schedule", view.schedule),
         ("bundle", f"{view.bundle_id}" if view.bundle_id else None),
         ("needs", _needs(view)),
         ("retries", counted(view.retries, "failed attempt") if view.retries else None),

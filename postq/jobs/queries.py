@@ -20,6 +20,7 @@ from postq.models.event import Event
 from postq.models.job import Job, JobState
 from postq.models.shard import Shard, ShardState
 from postq.models.tables import attempt, job, shard, worker
+from postq.models.tables import schedule as schedule_table
 from postq.models.worker import Worker
 from postq.settings import Settings
 
@@ -101,9 +102,27 @@ def _views(
     going = [one.id for one in jobs if history is not None or one.state not in JOB_TERMINAL]
     facts = _shard_facts(session, going, now=now)
     alive = live_workers(session, now=now, settings=settings)
+    schedules = _schedule_names(session, jobs)
     return [
-        _view(session, one, facts.get(one.id or 0, {}), alive=alive, history=history, now=now) for one in jobs
+        _view(
+            session,
+            one,
+            facts.get(one.id or 0, {}),
+            schedule=schedules.get(one.schedule_id or 0),
+            alive=alive,
+            history=history,
+            now=now,
+        )
+        for one in jobs
     ]
+
+
+def _schedule_names(session: Session, jobs: Sequence[Job]) -> dict[int, str]:
+    numbers = {one.schedule_id for one in jobs} - {None}
+    if not numbers:
+        return {}
+    query = sa.select(schedule_table.c.id, schedule_table.c.name).where(schedule_table.c.id.in_(numbers))
+    return dict(session.execute(query).all())
 
 
 def _view(
@@ -111,6 +130,7 @@ def _view(
     found: Job,
     facts: _Facts,
     *,
+    schedule: str | None,
     alive: Sequence[Worker],
     history: tuple[AttemptView, ...] | None,
     now: datetime,
@@ -120,6 +140,7 @@ def _view(
     return JobView(
         **found.model_dump(include=_COPIED),
         id=found.id or 0,
+        schedule=schedule,
         reason=reason_of(
             found,
             facts,
@@ -148,7 +169,7 @@ def _view(
 
 
 _COPIED = {
-    *("kind", "state", "name", "priority", "spec", "corpus_id", "bundle_id", "after_job_id", "schedule_id"),
+    *("kind", "state", "name", "priority", "spec", "corpus_id", "bundle_id", "after_job_id"),
     *("device_kind", "memory_bytes", "result", "error", "hint", "created_at", "started_at", "finished_at"),
 }
 

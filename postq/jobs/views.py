@@ -74,7 +74,8 @@ class JobView:
     fingerprint: str | None
     """Hexadecimal."""
     after_job_id: int | None
-    schedule_id: int | None
+    schedule: str | None
+    """Name of the schedule that submitted it."""
     device_kind: str
     memory_bytes: int
     cancel_requested: bool

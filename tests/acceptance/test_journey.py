@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -69,6 +70,13 @@ def test_a_schedule_scores_only_what_is_new(journey: Journey) -> None:
     assert job["documents"]["predicted"] == NEW
     assert job["documents"]["skipped"] == DOCUMENTS
     assert "succeeded" in journey.only_new.out
+
+
+def test_jobs_say_which_schedule_submitted_them(journey: Journey) -> None:
+    assert [job["schedule"] for job in journey.user.asks("status")] == ["nightly"] * 2 + [None] * 3
+    assert journey.user.runs("status").out.count("· schedule nightly") == 2
+    assert re.search(r"schedule +nightly", journey.user.runs("status", 5).out)
+    assert "schedule" not in journey.user.runs("status", 3).out
 
 
 def test_the_alias_is_shown_wherever_the_bundle_is(journey: Journey) -> None:

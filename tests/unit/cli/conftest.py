@@ -33,7 +33,7 @@ def a_job() -> Callable[..., JobView]:
             "bundle_id": 2,
             "fingerprint": "ab" * 16,
             "after_job_id": None,
-            "schedule_id": None,
+            "schedule": None,
             "device_kind": "any",
             "memory_bytes": 0,
             "cancel_requested": False,
