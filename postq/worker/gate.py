@@ -2,13 +2,17 @@
 
 import json
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import structlog
 from celery.worker.consumer import Consumer
 
 from postq.nudges import TASK_NAME
+from postq.worker.backoff import Backoff
 
+LONGEST_PAUSE_SECONDS = 60.0
+"""Between two tries at a broker that refuses; a wrong password is mended by people."""
 MAX_BODY_BYTES = 1024
 """A nudge has a body of some eighty bytes."""
 _TIMED_HEADERS = ("eta", "expires", "group", "chord", "stamps")
@@ -42,9 +46,21 @@ class Gate:
 class GatedConsumer(Consumer):  # type: ignore[misc]  # Celery ships no types
     """Celery's consumer behind the gate: hostile messages never reach Celery's own parsing."""
 
-    def __init__(self, *args: Any, gate: Gate, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, gate: Gate, pause: Callable[[float], object], **kwargs: Any) -> None:
         self._gate = gate
+        self._pause = pause
+        self._backoff = Backoff(longest_seconds=LONGEST_PAUSE_SECONDS)
         super().__init__(*args, **kwargs)
+
+    def on_connection_error_before_connected(self, exc: Exception) -> None:
+        """Wait longer after each refusal, such as of a login: Celery would try again at once, for ever."""
+        seconds = self._backoff.next_seconds()
+        _log.warning(
+            "The broker refuses the connection; work is found by polling meanwhile.",
+            reason=str(exc),
+            again_in_seconds=round(seconds, 1),
+        )
+        self._pause(seconds)
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Any:
         """Celery's handler of one message, called only for nudges."""

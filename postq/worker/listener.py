@@ -67,7 +67,7 @@ class Listener:
         controller: Any = app.WorkController(
             hostname=self._name,
             loglevel="WARNING",
-            consumer_cls=functools.partial(GatedConsumer, gate=self.gate),
+            consumer_cls=functools.partial(GatedConsumer, gate=self.gate, pause=self._stopping.wait),
             without_gossip=True,
             without_mingle=True,
             without_heartbeat=True,

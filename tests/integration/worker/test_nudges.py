@@ -44,6 +44,19 @@ def test_a_nudge_wakes_an_idle_worker(broker_url: str, device_kind: str, ground_
     assert ground.wait_for_end(job_id) == ["failed"]
 
 
+@pytest.mark.rabbitmq
+def test_a_broker_that_refuses_the_login_is_asked_less_and_less_and_work_goes_on(
+    rabbitmq_url: str, ground_with: MakeGround
+) -> None:
+    ground = ground_with(broker_url=rabbitmq_url.replace("guest:guest@", "guest:wrong@"))
+    worker = ground.start_worker()
+    job_id = ground.classify()
+    assert ground.wait_for_end(job_id) == ["failed"]
+    wait_until(lambda: worker.log.read_text().count("The broker refuses the connection") >= 3, 30)
+    assert "ACCESS_REFUSED" in worker.log.read_text()
+    assert "Traceback" not in worker.log.read_text()
+
+
 def test_a_nudge_for_another_device_is_left_to_its_workers(broker_url: str, ground_with: MakeGround) -> None:
     ground = ground_with(broker_url=broker_url)
     start_listening(ground)
