@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from postq.contracts.scoring import DocumentFailure
 from postq.contracts.specs import JobKind
 from postq.counted import counted
-from postq.db import insert_if_absent
+from postq.db import UNREMOVED, insert_if_absent
 from postq.errors import BadInput, Conflict, IntegrityError, NotFound
 from postq.jobs.commit import StoredCounts, commit
 from postq.jobs.events import EventLine, write_event
@@ -59,7 +59,8 @@ def begin_relabelling(
 
     The caller vouches that `bundle` is the same model. Should this process die half-way, the leases run out
     and workers score what is left: the job is an ordinary one. Asking again returns the first such job.
-    Raises Conflict when `source` has these very thresholds, IntegrityError when its rows and counts disagree.
+    Raises Conflict when `source` has these very thresholds or was forgotten since, IntegrityError when its
+    rows and counts disagree.
     """
     assert source.id is not None
     if source.fingerprint == bundle.fingerprint:
@@ -67,6 +68,9 @@ def begin_relabelling(
             f"Job {source.id} was labelled with these very thresholds.",
             hint="Choose another --method, or leave out --job.",
         )
+    _keep_from_being_forgotten(
+        session, source.id, hint="Name another one with --job; see them with: postq status."
+    )
     _check(session, source)
     job_id = insert_if_absent(session, job, _row(session, source, bundle, now=now))
     if job_id is None:
@@ -212,7 +216,10 @@ def _copy(
     Raises Conflict when `source_id` was forgotten meanwhile: its predictions are then on their way out.
     """
     assert bundle.id is not None
-    _keep_from_being_forgotten(session, source_id, lease.job_id)
+    hint = (
+        f"Workers score what is left of job {lease.job_id} within a minute; see: postq status {lease.job_id}."
+    )
+    _keep_from_being_forgotten(session, source_id, hint=hint)
     written = 0
     for batch in stored_batches(session, source_id, start_row=lease.start_row, stop_row=lease.stop_row):
         written += write_predictions(
@@ -238,13 +245,13 @@ def _copy(
     return StoredCounts(predicted=written, quarantined=quarantined)
 
 
-def _keep_from_being_forgotten(session: Session, source_id: int, job_id: int) -> None:
+def _keep_from_being_forgotten(session: Session, source_id: int, *, hint: str) -> None:
     """Hold the source's row until the transaction ends, so that its predictions cannot be swept away."""
-    held = sa.select(job.c.id).where(job.c.id == source_id).with_for_update(read=True, key_share=True)
+    held = sa.select(job.c.id).where(job.c.id == source_id).with_for_update(**UNREMOVED)
     if session.scalar(held) is None:
         raise Conflict(
             f"Job {source_id} was forgotten while its labels were recomputed.",
-            hint=f"Workers score what is left of job {job_id} within a minute; see: postq status {job_id}.",
+            hint=hint,
         )
 
 

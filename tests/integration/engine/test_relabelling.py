@@ -5,8 +5,10 @@ import sqlalchemy as sa
 
 from postq.errors import BadInput, Conflict, IntegrityError, NotFound
 from postq.jobs.prune import forget_job, sweep_predictions
+from postq.jobs.relabelling import begin_relabelling, require_finished_classification
 from postq.jobs.submit import Submitted
 from postq.learning.thresholds.decision import Decision
+from postq.models.bundle import BundleRow
 from postq.models.job import Job, JobState
 from postq.models.tables import job, prediction, quarantine
 from postq.predictions.query import PredictionFilter, predictions
@@ -152,6 +154,20 @@ def test_a_source_forgotten_meanwhile_is_not_passed_over_in_silence(world: World
     world.work_off()
     verified = world.verify(made.job_id)
     assert (verified.predicted, verified.skipped) == (10, 0)
+
+
+def test_a_source_forgotten_before_the_first_step_is_told_and_no_job_is_made_of_it(world: World) -> None:
+    _, source = classified(world)
+    new = world.add_bundle("stricter", weights="w1 stricter")
+    with world.database.reading() as session:
+        looked_up = require_finished_classification(session, source)
+        bundle = session.get_one(BundleRow, new)
+    with world.session() as session:
+        forget_job(session, source)
+    with world.session() as session, pytest.raises(Conflict, match="was forgotten while"):
+        begin_relabelling(session, looked_up, bundle=bundle, now=world.now, settings=world.settings)
+    with world.database.reading() as session:
+        assert session.scalar(sa.select(sa.func.count()).select_from(job)) == 0
 
 
 @pytest.mark.parametrize("state", [JobState.READY, JobState.RUNNING, JobState.CANCELLED])
