@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from postq.contracts.scoring import DocumentFailure
 from postq.contracts.specs import JobKind
 from postq.counted import counted
-from postq.db import UNREMOVED, insert_if_absent
+from postq.db import insert_if_absent
 from postq.errors import BadInput, Conflict, IntegrityError, NotFound
 from postq.jobs.commit import StoredCounts, commit
 from postq.jobs.events import EventLine, write_event
@@ -247,7 +247,7 @@ def _copy(
 
 def _keep_from_being_forgotten(session: Session, source_id: int, *, hint: str) -> None:
     """Hold the source's row until the transaction ends, so that its predictions cannot be swept away."""
-    held = sa.select(job.c.id).where(job.c.id == source_id).with_for_update(**UNREMOVED)
+    held = sa.select(job.c.id).where(job.c.id == source_id).with_for_update(read=True, key_share=True)
     if session.scalar(held) is None:
         raise Conflict(
             f"Job {source_id} was forgotten while its labels were recomputed.",
