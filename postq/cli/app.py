@@ -26,6 +26,7 @@ from postq.cli.retry import retry
 from postq.cli.status import status
 from postq.cli.submit_eval import submit_eval
 from postq.cli.submit_train import submit_train
+from postq.cli.terminal import ready_streams
 from postq.cli.up import up
 from postq.cli.verify import verify
 from postq.cli.worker import worker
@@ -115,6 +116,7 @@ app.add_typer(database.app, name="db", rich_help_panel=RUN)
 def main() -> None:
     """Run the command line; the console script `postq` is this."""
     os.umask(os.umask(0o077) | 0o027)  # documents and models are nobody else's business
+    ready_streams()
     # Looking through every imported object, now and once more at the end, took a third of `postq status`.
     gc.set_threshold(COLLECT_EVERY)
     atexit.register(gc.freeze)

@@ -7,6 +7,8 @@ import sys
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -15,6 +17,22 @@ if TYPE_CHECKING:
 WIDE = 10_000
 """Columns of a pipe or file: nothing is wrapped or cut for a program that reads it."""
 STYLES = {"error": "bold red", "hint": "cyan", "note": "yellow"}
+
+
+def ready_streams() -> None:
+    """Let no command fail for what it prints, after `>&-` and in a locale that lacks the signs.
+
+    Pipes and files get UTF-8 whatever the locale; a terminal shows `?` for a sign it lacks.
+    """
+    for name in ("stdout", "stderr"):
+        stream: TextIOWrapper | None = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  (for good)
+        elif stream.encoding.lower() != "utf-8":
+            if stream.isatty():
+                stream.reconfigure(errors="replace")
+            else:
+                stream.reconfigure(encoding="utf-8", errors=stream.errors)
 
 
 def results() -> "Console":

@@ -1,7 +1,9 @@
 """A database, disk or broker that is not as it should be: told in one sentence, nothing lost or left."""
 
 import os
+import shlex
 import subprocess
+import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -122,6 +124,22 @@ def test_a_submit_succeeds_without_its_broker_and_says_so(
     told = lonely.runs("doctor", code=6)
     assert "does not answer" in told.out
     assert "hunter2" not in told.out
+
+
+def test_a_locale_without_the_signs_that_postq_prints_fails_no_command(
+    user: User, corpus_file: Callable[..., Path]
+) -> None:
+    plain = User(home=user.home, settings={"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"})
+    plain.runs("corpus", "add", "subjects", corpus_file())
+    plain.runs("submit-train", "subjects", "--preset", "tfidf")
+    assert "Job 1 · train · ready" in plain.runs("status", 1).out
+    assert "✓" in plain.runs("doctor").out
+
+
+def test_a_closed_standard_output_fails_no_command(user: User) -> None:
+    command = f"{shlex.quote(sys.executable)} -m postq doctor >&-"
+    done = subprocess.run(command, shell=True, env=user.environment, capture_output=True, check=False)
+    assert (done.returncode, done.stderr.count(b"error")) == (0, 0)
 
 
 @pytest.fixture
