@@ -39,8 +39,8 @@ def remove_corpus(ctx: typer.Context, *, corpus: options.CorpusReference, yes: Y
 def remove_bundle(ctx: typer.Context, *, bundle: options.BundleReference, yes: Yes = False) -> None:
     """Remove a bundle with its folder. There is no way back.
 
-    Refused while an alias points at it, a job made or used it, or a schedule classifies with it; `postq
-    prune` forgets old jobs.
+    Refused while an alias points at it, a job made, used or waits to use it, or a schedule classifies with
+    it; `postq prune` forgets old jobs.
     """
     from postq.registry.bundle_place import take_away
     from postq.registry.removal import removable_bundle

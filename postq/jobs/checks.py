@@ -16,7 +16,7 @@ from postq.models.bundle import BundleRow
 from postq.models.corpus import Corpus
 from postq.models.job import Job
 from postq.models.tables import corpus as corpus_table
-from postq.registry.references import job_of_reference, resolve_bundle
+from postq.registry.references import hold_bundle, job_of_reference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ def check_bundle(session: Session, spec: JobSpec, corpus: Corpus, *, blocked: bo
         return
     if blocked and job_of_reference(spec.bundle) is not None:
         return
-    bundle = resolve_bundle(session, spec.bundle)
+    bundle = hold_bundle(session, spec.bundle)
     if not isinstance(spec, ClassifySpec):
         _check_labels(bundle, corpus)
 

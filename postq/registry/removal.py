@@ -11,6 +11,7 @@ from postq.counted import counted
 from postq.errors import Conflict, NotFound
 from postq.models.bundle import BundleRow
 from postq.models.corpus import Corpus
+from postq.models.job import JobState
 from postq.models.tables import alias, bundle, corpus, document, job, schedule
 from postq.registry.bundle_place import hold_digest
 from postq.registry.corpora import resolve_corpus
@@ -44,8 +45,8 @@ def remove_corpus(session: Session, reference: str) -> Corpus:
 def removable_bundle(session: Session, reference: str) -> BundleRow:
     """A bundle nothing stands on.
 
-    Raises NotFound, or Conflict when an alias points at it, a job made or used it, or a schedule classifies
-    with it.
+    Raises NotFound, or Conflict when an alias points at it, a job made, used or waits to use it, or a
+    schedule classifies with it.
     """
     row = resolve_bundle(session, reference)
     _refuse_bundle(session, row)
@@ -92,6 +93,7 @@ def _refuse_bundle(session: Session, row: BundleRow) -> None:
             hint=f"Point it elsewhere first: postq bundles alias @{name} BUNDLE.",
         )
     _refuse_if_a_job_names(session, job.c.bundle_id == row.id, title)
+    _refuse_if_awaited(session, row, title)
     _refuse_if_scheduled(session, schedule.c.bundle, resolve_bundle, row.id, title)
 
 
@@ -109,6 +111,17 @@ def _refuse_if_a_job_names(session: Session, names: sa.ColumnElement[bool], titl
         )
 
 
+def _refuse_if_awaited(session: Session, row: BundleRow, title: str) -> None:
+    """A blocked job looks its bundle up only when it becomes ready, and would fail then."""
+    blocked = sa.select(job.c.id, job.c.spec).where(job.c.state == JobState.BLOCKED)
+    for job_id, spec in session.execute(blocked).all():
+        if "bundle" in spec and _means(session, resolve_bundle, spec["bundle"], row.id):
+            raise Conflict(
+                f"Job {job_id} is blocked and will use {title}.",
+                hint=f"Wait until it has ended and was pruned, or first: postq cancel {job_id}.",
+            )
+
+
 def _refuse_if_scheduled(
     session: Session,
     reference: sa.Column[str],
@@ -118,12 +131,18 @@ def _refuse_if_scheduled(
 ) -> None:
     live = sa.select(schedule.c.name, reference).where(schedule.c.removed_at.is_(None))
     for name, text in session.execute(live).all():
-        try:
-            if resolve(session, text).id != this:
-                continue
-        except (NotFound, Conflict):
-            continue
-        raise Conflict(
-            f"The schedule {name} classifies with or from {title}.",
-            hint=f"First: postq schedule remove {name}.",
-        )
+        if _means(session, resolve, text, this):
+            raise Conflict(
+                f"The schedule {name} classifies with or from {title}.",
+                hint=f"First: postq schedule remove {name}.",
+            )
+
+
+def _means(
+    session: Session, resolve: Callable[[Session, str], Corpus | BundleRow], text: str, this: int | None
+) -> bool:
+    """Whether the reference leads to the row of this number now."""
+    try:
+        return resolve(session, text).id == this
+    except (NotFound, Conflict):
+        return False

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -180,15 +181,16 @@ def test_a_folder_is_left_to_a_training_whose_commit_is_under_way(
     assert folder_stands(home)
 
 
-def classification(world: World) -> Verb:
+def classification(world: World, **options: Any) -> Verb:
     spec = ClassifySpec(corpus_id=1, bundle="postures")
-    return lambda session: submit(session, spec, now=world.now, settings=world.settings)
+    return lambda session: submit(session, spec, now=world.now, settings=world.settings, **options)
 
 
 def naming_verbs(world: World) -> dict[str, Verb]:
     nightly = {"cron": "0 2 * * *", "timezone": "UTC", "corpus": "opinions", "bundle": "postures"}
     return {
         "submit": classification(world),
+        "blocked submit": classification(world, after_job_id=1),
         "alias": lambda session: set_alias(session, "best", "postures", now=world.now),
         "schedule": lambda session: add_schedule(session, name="nightly", now=world.now, **nightly),
     }
@@ -196,8 +198,10 @@ def naming_verbs(world: World) -> dict[str, Verb]:
 
 @pytest.fixture
 def stocked(world: World) -> World:
+    """A corpus and a bundle that nothing names yet, and job 1 on another corpus, to wait for."""
     world.add_corpus(4)
     world.add_bundle()
+    world.train(world.add_corpus(4, name="others"), "other")
     return world
 
 
@@ -206,8 +210,9 @@ REMOVALS: dict[str, Verb] = {
     "bundle": lambda session: remove_bundle(session, "postures"),
 }
 PAIRS = [
-    ("submit", "corpus", "Job 1 stands"),
-    ("submit", "bundle", "Job 1 stands"),
+    ("submit", "corpus", "Job 2 stands"),
+    ("submit", "bundle", "Job 2 stands"),
+    ("blocked submit", "bundle", "Job 2 is blocked and will use bundle"),
     ("alias", "bundle", "@best points"),
     ("schedule", "corpus", "schedule nightly"),
     ("schedule", "bundle", "schedule nightly"),
@@ -262,14 +267,18 @@ def test_a_bundle_made_from_one_that_was_removed_meanwhile_is_refused(world: Wor
         count_test_touch(session, 99)
 
 
-@only_postgres
-def test_a_commit_does_not_fall_with_the_bundle_its_follower_was_to_use(
-    stocked: World, crossed: Crossed
-) -> None:
-    training = stocked.train(1, "other")
-    follower = stocked.classify(1, after_job_id=training)
-    lease = stocked.must_claim()
-    assert crossed(REMOVALS["bundle"], lambda: stocked.commit(lease))
-    assert stocked.state(training) is JobState.SUCCEEDED
-    assert stocked.state(follower) is JobState.FAILED
-    assert stocked.job(follower).hint
+def test_a_bundle_that_a_blocked_job_will_use_stays_for_it(stocked: World) -> None:
+    follower = stocked.classify(1, after_job_id=1)
+    with stocked.session() as session, pytest.raises(Conflict, match=f"Job {follower} is blocked") as refused:
+        remove_bundle(session, "postures")
+    assert f"postq cancel {follower}" in refused.value.hint
+    stocked.work_off()
+    assert stocked.state(follower) is JobState.SUCCEEDED
+
+
+def test_a_blocked_job_that_uses_another_bundle_is_in_nobodys_way(stocked: World) -> None:
+    stocked.add_bundle("kept", weights="w2")
+    stocked.classify(1, "kept", after_job_id=1)
+    stocked.classify(1, "job:1", after_job_id=1)
+    with stocked.session() as session:
+        assert remove_bundle(session, "postures").name == "postures"
