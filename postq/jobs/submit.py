@@ -20,6 +20,7 @@ from postq.jobs.starting import start_plan
 from postq.models.corpus import Corpus
 from postq.models.job import JobState
 from postq.models.tables import job
+from postq.registry.references import job_of_reference
 from postq.settings import Settings
 
 
@@ -138,7 +139,14 @@ class _Asked:
             needs = Requirements(device_kind=row.device_kind, memory_bytes=row.memory_bytes)
         except ValidationError:
             return False
-        return (stored, needs, row.after_job_id) == (self.spec, self.needs, self.after_job_id)
+        return (stored, needs) == (self.spec, self.needs) and row.after_job_id in self._waits_for
+
+    @property
+    def _waits_for(self) -> tuple[int | None, ...]:
+        """The job asked for; where none was, the one that makes the bundle counts as asked for too."""
+        if self.after_job_id is not None or isinstance(self.spec, TrainSpec):
+            return (self.after_job_id,)
+        return None, job_of_reference(self.spec.bundle)
 
 
 def _winner(session: Session, key: str | None, asked: _Asked) -> Submitted:

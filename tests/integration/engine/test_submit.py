@@ -116,6 +116,12 @@ def test_a_key_for_a_bundle_still_being_made_finds_its_job_again(world: World) -
     training = world.train(corpus)
     first = world.classify(corpus, f"job:{training}", idempotency_key="first scores")
     assert world.classify(corpus, f"job:{training}", idempotency_key="first scores") == first
+    with world.session() as session:  # as of before an option was known
+        session.get_one(Job, first).spec_digest = "of another spec"
+    assert world.classify(corpus, f"job:{training}", idempotency_key="first scores") == first
+    other = world.train(corpus)
+    with pytest.raises(Conflict, match="other contents"):
+        world.classify(corpus, f"job:{training}", idempotency_key="first scores", after_job_id=other)
 
 
 def test_a_key_finds_a_job_from_before_an_option_was_known(world: World) -> None:
