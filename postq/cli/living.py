@@ -56,6 +56,12 @@ def _runs_here(worker: "Worker") -> bool:
     return True
 
 
+def warn_if_nobody_fires(database: "Database", settings: "Settings") -> None:
+    """Say that schedules stand still when there is no worker."""
+    if not living_workers(database, settings):
+        note("no worker is running, and only workers fire schedules: start one with `postq up`.")
+
+
 def warn_if_nobody_works(database: "Database", settings: "Settings") -> None:
     """Say that jobs wait for a worker when there is none."""
     if not living_workers(database, settings):

@@ -9,9 +9,12 @@ from postq.cli.column import Column
 from postq.cli.command import ON_DATABASE, command, group
 from postq.cli.invocation import invocation_of
 from postq.cli.listing import Listing
+from postq.cli.living import warn_if_nobody_fires
 from postq.cli.terminal import say, show_json
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from postq.jobs.schedules import ScheduleView
     from postq.models import Schedule
 
@@ -60,7 +63,13 @@ LISTING: "Listing[ScheduleView]" = Listing(
             meaning="what became of it, or null",
             value=lambda v: v.last_fire.outcome if v.last_fire else None,
             heading="Last",
+            cell=lambda v: _last(v),
             flexible=True,
+        ),
+        Column(
+            key="last_state",
+            meaning="state its job is in now, or null",
+            value=lambda v: v.last_state.value if v.last_state else None,
         ),
         Column(
             key="last_job",
@@ -108,13 +117,16 @@ def add(
 ) -> None:
     """Classify what is new in a corpus at set times.
 
-    Any number of workers may be running: each slot is fired once.
+    Workers fire: each slot once, however many there are, and none while there is no worker. A slot is missed
+    when none came within five minutes. On a day the clocks change, a time that is skipped fires right after
+    the gap, and one that comes twice fires once.
     """
     from postq.db import database_now
     from postq.jobs.schedules import ScheduleView, add_schedule
     from postq.models import MissedPolicy, OverlapPolicy
 
-    with invocation_of(ctx).database.transaction() as session:
+    invocation = invocation_of(ctx)
+    with invocation.database.transaction() as session:
         row = add_schedule(
             session,
             name=name,
@@ -128,9 +140,10 @@ def add(
             overlap=OverlapPolicy(overlap),
         )
     if json:
-        show_json(LISTING.as_dict(ScheduleView(schedule=row, last_fire=None)))
+        show_json(LISTING.as_dict(ScheduleView(schedule=row)))
     elif row.next_slot is not None:
         say(f"Schedule {name} fires next at {_slot(row)}.")
+    warn_if_nobody_fires(invocation.database, invocation.settings)
 
 
 @command("list", examples=("postq schedule list", "postq schedule list --json"), exits=ON_DATABASE)
@@ -138,9 +151,12 @@ def list_all(ctx: typer.Context, *, json: options.Json = False) -> None:
     """List schedules with their next slot and what became of the last one."""
     from postq.jobs.schedules import list_schedules
 
-    with invocation_of(ctx).database.reading() as session:
+    invocation = invocation_of(ctx)
+    with invocation.database.reading() as session:
         rows = list_schedules(session)
     LISTING.show(rows, json=json)
+    if any(not view.schedule.paused for view in rows):
+        warn_if_nobody_fires(invocation.database, invocation.settings)
 
 
 @command("pause", examples=("postq schedule pause nightly",), exits=(4, *ON_DATABASE))
@@ -213,11 +229,24 @@ def _next(view: "ScheduleView") -> str:
     return _slot(view.schedule).partition("-")[2]
 
 
+def _last(view: "ScheduleView") -> str:
+    """When the latest slot was, what became of it, and how its job is."""
+    if view.last_fire is None:
+        return ""
+    when = _on_its_clock(view.schedule, view.last_fire.slot).partition("-")[2]
+    state = f": {view.last_state.value}" if view.last_state else ""
+    return f"{when} {view.last_fire.outcome}{state}"
+
+
 def _slot(row: "Schedule") -> str:
-    """The next slot on the clock of the schedule's own zone."""
+    return _on_its_clock(row, row.next_slot) if row.next_slot else ""
+
+
+def _on_its_clock(row: "Schedule", moment: "datetime") -> str:
+    """A moment on the clock of the schedule's own zone."""
     from zoneinfo import ZoneInfo
 
-    return f"{row.next_slot.astimezone(ZoneInfo(row.timezone)):%Y-%m-%d %H:%M %Z}" if row.next_slot else ""
+    return f"{moment.astimezone(ZoneInfo(row.timezone)):%Y-%m-%d %H:%M %Z}"
 
 
 app = group("Classify what is new in a corpus at set times.", add, list_all, pause, resume, remove, run_now)

@@ -12,7 +12,9 @@ from postq.db import insert_if_absent
 from postq.errors import Conflict, NotFound
 from postq.jobs.firing import submit_fire
 from postq.jobs.slots import next_slot
+from postq.models.job import JobState
 from postq.models.schedule import Fire, MissedPolicy, OverlapPolicy, Schedule
+from postq.models.tables import job
 from postq.models.tables import schedule as table
 from postq.registry.corpora import hold_corpus
 from postq.registry.references import hold_bundle
@@ -21,10 +23,11 @@ from postq.settings import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleView:
-    """A schedule and the latest slot that was dealt with."""
+    """A schedule, the latest slot that was dealt with, and the state its job is in now."""
 
     schedule: Schedule
-    last_fire: Fire | None
+    last_fire: Fire | None = None
+    last_state: JobState | None = None
 
 
 def add_schedule(
@@ -70,7 +73,7 @@ def list_schedules(session: Session) -> list[ScheduleView]:
     found = session.scalars(
         sa.select(Schedule).where(col(Schedule.removed_at).is_(None)).order_by(col(Schedule.name))
     )
-    return [ScheduleView(schedule=row, last_fire=_last_fire(session, row)) for row in found]
+    return [_view(session, row) for row in found]
 
 
 def pause_schedule(session: Session, name: str) -> Schedule:
@@ -134,6 +137,13 @@ def _named(session: Session, name: str) -> Schedule:
     return found
 
 
-def _last_fire(session: Session, of: Schedule) -> Fire | None:
-    query = sa.select(Fire).where(col(Fire.schedule_id) == of.id).order_by(col(Fire.slot).desc()).limit(1)
-    return session.scalars(query).one_or_none()
+def _view(session: Session, of: Schedule) -> ScheduleView:
+    query = (
+        sa.select(Fire, job.c.state)
+        .join(job, job.c.id == Fire.job_id, isouter=True)
+        .where(col(Fire.schedule_id) == of.id)
+        .order_by(col(Fire.slot).desc())
+        .limit(1)
+    )
+    fire, state = session.execute(query).one_or_none() or (None, None)
+    return ScheduleView(schedule=of, last_fire=fire, last_state=state)

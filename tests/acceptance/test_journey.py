@@ -72,6 +72,14 @@ def test_a_schedule_scores_only_what_is_new(journey: Journey) -> None:
     assert "succeeded" in journey.only_new.out
 
 
+def test_the_list_of_schedules_says_when_it_last_fired_and_how_that_job_is(journey: Journey) -> None:
+    listed = journey.user.runs("schedule", "list")
+    assert re.search(r"\d\d-\d\d \d\d:\d\d CES?T manual: succeeded +5$", listed.out, re.MULTILINE)
+    assert "only workers fire schedules" in listed.err
+    (nightly,) = journey.user.asks("schedule", "list")
+    assert (nightly["last_job"], nightly["last_state"]) == (5, "succeeded")
+
+
 def test_jobs_say_which_schedule_submitted_them(journey: Journey) -> None:
     assert [job["schedule"] for job in journey.user.asks("status")] == ["nightly"] * 2 + [None] * 3
     assert journey.user.runs("status").out.count("· schedule nightly") == 2
