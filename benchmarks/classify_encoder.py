@@ -54,7 +54,7 @@ class Bench:
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("POSTQ_")},
             "POSTQ_HOME": str(self.home),
-            "POSTQ_CONFIG": str(folder / "none.toml"),
+            "POSTQ_CONFIG": os.devnull,
             "POSTQ_POLL_SECONDS": "0.2",
             "POSTQ_LOG_FORMAT": "json",
         }

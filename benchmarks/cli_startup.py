@@ -31,7 +31,7 @@ def measure(runs: int = RUNS) -> list[dict[str, object]]:
     The rounds are interleaved, so that a busy moment of the machine falls on all programs alike.
     """
     with tempfile.TemporaryDirectory() as home:
-        environment = {**os.environ, "POSTQ_HOME": home, "POSTQ_CONFIG": f"{home}/none.toml"}
+        environment = {**os.environ, "POSTQ_HOME": home, "POSTQ_CONFIG": os.devnull}
         times: dict[str, list[float]] = {name: [] for name in PROGRAMS}
         for number in range(runs + 1):
             for name, arguments in PROGRAMS.items():

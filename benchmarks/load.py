@@ -54,7 +54,7 @@ class Stage:
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("POSTQ_")},
             "POSTQ_HOME": str(folder / "home"),
-            "POSTQ_CONFIG": str(folder / "none.toml"),
+            "POSTQ_CONFIG": os.devnull,
             "POSTQ_SHARD_DOCUMENTS": str(shard_documents),
         }
 

@@ -133,7 +133,7 @@ def _program() -> list[str]:
 def _environment(home: Path) -> dict[str, str]:
     """The demo's own settings only: nothing of the user's reaches it."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("POSTQ_")}
-    return {**kept, "POSTQ_HOME": str(home), "POSTQ_CONFIG": str(home / "none.toml")}
+    return {**kept, "POSTQ_HOME": str(home), "POSTQ_CONFIG": os.devnull}
 
 
 def _interrupt(signum: int, frame: object) -> None:

@@ -1,6 +1,7 @@
 """Every setting of postq with its default and meaning: flag > environment > postq.toml > default."""
 
 import os
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -129,16 +130,46 @@ def load_settings(**flags: Any) -> Settings:
     """
     given = {name: value for name, value in flags.items() if value is not None}
     try:
+        _check_file()
         return Settings(**given)
     except ValidationError as exc:
-        first = exc.errors()[0]
-        name = ".".join(str(part) for part in first["loc"]) or "settings"
+        raise _refused(exc) from exc
+    except OSError as exc:
         raise SettingsInvalid(
-            f"Setting '{name}' is not usable: {in_few_words(first['msg'])}.",
-            hint=f"Correct POSTQ_{name.upper()} or '{name}' in {config_file()}; `postq doctor` lists all.",
+            f"{config_file()} cannot be read: {exc.strerror or exc}.",
+            hint="Let this user read it, work in another folder, or set POSTQ_CONFIG=/dev/null for no file.",
         ) from exc
     except ValueError as exc:
         raise SettingsInvalid(
             f"{config_file()} is not valid TOML: {exc}.",
             hint="Mend the file or point POSTQ_CONFIG at another one.",
         ) from exc
+
+
+def _check_file() -> None:
+    """A file that was named and is not there would leave every setting at its default, without a word."""
+    named = os.environ.get("POSTQ_CONFIG")
+    if named is not None and (Path(named).is_dir() or not Path(named).exists()):
+        raise SettingsInvalid(
+            f"There is no settings file '{named}'.", hint="Correct --config or POSTQ_CONFIG, or leave it out."
+        )
+
+
+def _refused(exc: ValidationError) -> SettingsInvalid:
+    first = exc.errors()[0]
+    name = ".".join(str(part) for part in first["loc"]) or "settings"
+    if first["type"] == "extra_forbidden":
+        return SettingsInvalid(
+            f"postq has no setting '{name}', which {config_file()} names.", hint=_meant(name)
+        )
+    return SettingsInvalid(
+        f"Setting '{name}' is not usable: {in_few_words(first['msg'])}.",
+        hint=f"Correct POSTQ_{name.upper()} or '{name}' in {config_file()}; `postq doctor` lists all.",
+    )
+
+
+def _meant(name: str) -> str:
+    close = get_close_matches(name.lower().removeprefix("postq_"), Settings.model_fields, n=1)
+    if close:
+        return f"Did you mean '{close[0]}'?"
+    return "docs/operations.md lists all; they stand in the file without a [section] and without POSTQ_."

@@ -34,10 +34,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(autouse=True)
 def isolated_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home and a settings file of this test's own, for it and for every process it starts."""
+    """A home of this test's own and no settings file, for it and for every process it starts."""
     home = tmp_path / "home"
     monkeypatch.setenv("POSTQ_HOME", str(home))
-    monkeypatch.setenv("POSTQ_CONFIG", str(tmp_path / "postq.toml"))
+    monkeypatch.setenv("POSTQ_CONFIG", os.devnull)
     return home
 
 

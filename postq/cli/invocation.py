@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from postq.errors import SettingsInvalid
-
 if TYPE_CHECKING:
     from postq.db import Database
     from postq.settings import Settings
@@ -79,12 +77,7 @@ class Invocation:
         """Settings and child processes read the file's place from the environment."""
         if self.config is None:
             return
-        path = Path(self.config).expanduser().absolute()
-        if not path.is_file():
-            raise SettingsInvalid(
-                f"There is no settings file {self.config}.", hint="Correct --config, or leave it out."
-            )
-        os.environ["POSTQ_CONFIG"] = str(path)
+        os.environ["POSTQ_CONFIG"] = str(Path(self.config).expanduser().absolute())
 
     def environment(self) -> dict[str, str]:
         """The environment for child processes: the flags travel as variables, out of sight of `ps`."""

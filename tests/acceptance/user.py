@@ -49,8 +49,7 @@ class User:
     def environment(self) -> dict[str, str]:
         """Nothing of the outer user's settings leaks in."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("POSTQ_")}
-        config = str(self.home.parent / "no-postq.toml")
-        return {**kept, **QUICK, "POSTQ_HOME": str(self.home), "POSTQ_CONFIG": config, **self.settings}
+        return {**kept, **QUICK, "POSTQ_HOME": str(self.home), "POSTQ_CONFIG": os.devnull, **self.settings}
 
     def runs(self, *words: object, code: int | None = 0) -> Answer:
         """Run a command to its end; it must end with `code` (None: however it likes)."""

@@ -153,7 +153,7 @@ class Ground:
             "POSTQ_HOME": str(self.home),
             "POSTQ_DATABASE_URL": self.database_url,
             "POSTQ_BROKER_URL": self.broker_url,
-            "POSTQ_CONFIG": str(self.scratch / "none.toml"),
+            "POSTQ_CONFIG": os.devnull,
             "PYTHONPATH": os.pathsep.join([str(POISON), str(ROOT)]),
             **more,
         }

@@ -1,5 +1,6 @@
 """Whatever stands in the settings file or the environment, there are settings or one clear refusal."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,48 @@ def test_any_settings_file_gives_settings_or_one_refusal(
     with monkeypatch.context() as patch:
         patch.setenv("POSTQ_CONFIG", str(file))
         load()
+
+
+def refusal() -> SettingsInvalid:
+    with pytest.raises(SettingsInvalid) as refused:
+        load_settings()
+    return refused.value
+
+
+@pytest.mark.parametrize("name", ["nope.toml", "."])
+def test_a_settings_file_that_was_named_and_is_none_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTQ_CONFIG", str(tmp_path / name))
+    assert "There is no settings file" in refusal().message
+
+
+def test_a_settings_file_that_cannot_be_read_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("POSTQ_CONFIG")
+    denied = PermissionError(errno.EACCES, "Permission denied")
+    monkeypatch.setattr(Path, "is_file", lambda _: raise_(denied))
+    assert refusal().message == "postq.toml cannot be read: Permission denied."
+
+
+def raise_(error: Exception) -> bool:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        ("lease_second = 3", "Did you mean 'lease_seconds'?"),
+        ('POSTQ_HOME = "/srv"', "Did you mean 'home'?"),
+        ("[database]\nurl = 1", "Did you mean 'database_url'?"),
+        ("[postq]\nhome = 1", "without a [section]"),
+    ],
+)
+def test_a_setting_that_the_file_misspells_is_told_with_the_one_that_was_meant(
+    content: str, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "postq.toml"
+    file.write_text(content)
+    monkeypatch.setenv("POSTQ_CONFIG", str(file))
+    told = refusal()
+    assert "postq has no setting" in told.message
+    assert hint in told.hint
