@@ -37,6 +37,17 @@ def test_a_bundle_brought_to_a_server_gives_the_digest_it_gave_at_home(
     assert new["report"] == old["report"]
 
 
+def test_a_snapshot_serves_where_the_source_of_a_corpus_is_lost(
+    journey: Journey, folder: Path, user: User
+) -> None:
+    snapshot = journey.user.home / journey.user.asks("corpus", "show", "opinions@1")["path"]
+    user.runs("corpus", "add", "opinions", snapshot / "documents.parquet", "--id-column", "document_id")
+    user.runs("bundles", "add", folder)
+    with user.working():
+        user.runs("classify-corpus", "opinions", "--bundle", "opinions-tfidf", "--wait")
+    assert user.asks("verify", 1)["digest"] == journey.user.asks("verify", 3)["digest"]
+
+
 def test_a_bundle_taken_in_says_that_looks_at_its_test_split_are_not_known(folder: Path, user: User) -> None:
     assert "not known here" in user.runs("bundles", "add", folder).err
     assert "evaluated once: at the end of training; elsewhere not known" in (
