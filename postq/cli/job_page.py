@@ -163,11 +163,13 @@ def _needs(view: JobView) -> str | None:
     return f"{view.device_kind} device" + (f" with {size(view.memory_bytes)}" if view.memory_bytes else "")
 
 
-def _attempt(attempt: AttemptView, *, told: str | None) -> tuple[Text, Text, Text]:
-    """Which, how and why, unless the error above says so in the same words."""
+def _attempt(attempt: AttemptView, *, told: str | None) -> tuple[Text, Text, Text, Text]:
+    """Which, how, where, and why unless the error above says so in the same words."""
+    failure = "" if attempt.failure == attempt.outcome else f" ({attempt.failure})"
     return (
         Text(f"shard {attempt.shard_id}", style="dim"),
-        Text(f"{attempt.outcome} ({attempt.failure})", style="red"),
+        Text(f"{attempt.outcome}{failure}", style="red"),
+        Text(clean(f"{attempt.hostname or ''} {attempt.device}".strip()), style="dim"),
         Text(clean(attempt.message or "") if attempt.message != told else ""),
     )
 

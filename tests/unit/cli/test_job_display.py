@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -138,7 +139,9 @@ def test_a_failed_job_shows_its_error_hint_and_attempts(a_job: Make, printed: Pr
     text = printed(job_page(failed))
     assert "error: No labels." in text
     assert "hint: Add some." in text
-    assert "failed (bad_input)" in text
+    assert "shard 3  failed (bad_input)  here cpu  The corpus has no labels." in text
+    lost = replace(attempt, outcome="lost", failure="lost", hostname=None, message="its lease ran out")
+    assert "shard 3  lost  cpu  its lease ran out" in printed(job_page(replace(failed, attempts=(lost,))))
 
 
 REPORT = {
