@@ -9,6 +9,7 @@ from postq.cli.invocation import Invocation
 from postq.cli.job_filter import JobFilter
 from postq.cli.job_listing import LISTING, has_ended, job_line
 from postq.cli.terminal import messages, note, results, say, show, show_json
+from postq.cli.wording import duration
 from postq.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def watch_jobs(invocation: Invocation, wanted: JobFilter) -> None:
             return LISTING.empty
         return job_page(views[0]) if wanted.job is not None else FittedListing(LISTING.columns, views)
 
+    wanted.ask(invocation)  # a database that cannot be used from the start is told at once
     _follow(invocation, wanted, render=render, console=results(), stays=True)
 
 
@@ -112,12 +114,15 @@ def _step(view: "JobView") -> object:
 
 
 def patiently(ask: Callable[[], Answer]) -> Answer:
-    """What `ask` answers; a database that is away for a while is waited for."""
-    deadline = time.monotonic() + OUTAGE_SECONDS
+    """What `ask` answers; a database that is away for a while is waited for, and that is said."""
+    deadline = None
     while True:
         try:
             return ask()
-        except DatabaseUnavailable:
+        except DatabaseUnavailable as exc:
+            if deadline is None:
+                deadline = time.monotonic() + OUTAGE_SECONDS
+                note(f"{exc.message} Looking again for up to {duration(OUTAGE_SECONDS)}.")
             if time.monotonic() > deadline:
                 raise
             time.sleep(LOOK_SECONDS)

@@ -75,10 +75,19 @@ def test_ctrl_c_says_that_the_job_goes_on(
     assert "postq status 7" in told
 
 
-def test_a_database_that_is_away_for_a_moment_is_waited_for(a_job: Make, looks: Any) -> None:
+def test_a_database_that_is_away_for_a_moment_is_waited_for_and_that_is_said_once(
+    a_job: Make, looks: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     away = DatabaseUnavailable("It is away.", hint="Wait.")
     looks(a_job(), away, away, a_job(state=JobState.SUCCEEDED))
     assert watching.wait_for_job(Invocation(), 7, json=True) == 0
+    assert capsys.readouterr().err.count("note: It is away. Looking again for up to 2 min") == 1
+
+
+def test_a_database_that_cannot_be_used_from_the_start_is_not_watched(a_job: Make, looks: Any) -> None:
+    looks(DatabaseUnavailable("It is away.", hint="Wait."), a_job(state=JobState.SUCCEEDED))
+    with pytest.raises(DatabaseUnavailable):
+        watching.watch_jobs(Invocation(), JobFilter(job=7))
 
 
 def test_a_database_that_stays_away_is_told(a_job: Make, looks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
