@@ -52,8 +52,14 @@ def _files(place: Location, *, roots: Sequence[str]) -> Iterator[tuple[str, Loca
 
 def _walk(folder: str) -> Iterator[str]:
     """Local .txt files below `folder` in the order of their whole paths; linked folders are not entered."""
-    with os.scandir(folder) as entries:
-        places = sorted((entry.name + "/" if _is_folder(entry) else entry.name) for entry in entries)
+    try:
+        with os.scandir(folder) as entries:
+            places = sorted((entry.name + "/" if _is_folder(entry) else entry.name) for entry in entries)
+    except OSError as exc:
+        raise CorpusUnreadable(
+            f"The folder '{folder}' cannot be read: {exc.strerror or exc}.",
+            hint="Check that this user may read it and what is in it.",
+        ) from exc
     for name in places:
         if name.endswith("/"):
             yield from _walk(os.path.join(folder, name[:-1]))  # noqa: PTH118  (paths need not be UTF-8)

@@ -34,10 +34,20 @@ HINT = "Train the bundle again, or copy its folder anew from where it was made."
 def open_bundle(path: Path, *, expected_digest: str | None = None) -> Bundle:
     """Verify the folder at `path` and describe it; loads no weights.
 
-    Raises BundleUnusable when files are missing, executable, linked, or do not fit each other, and
-    DigestMismatch when a file is not the one the manifest was written for, or the manifest is not the one
-    `expected_digest` names.
+    Raises BundleUnusable when files are missing, executable, linked, may not be read or do not fit each
+    other, and DigestMismatch when a file is not the one the manifest was written for, or the manifest is not
+    the one `expected_digest` names.
     """
+    try:
+        return _opened(path, expected_digest=expected_digest)
+    except OSError as exc:
+        raise BundleUnusable(
+            f"The bundle at {path} cannot be read: {exc.strerror or exc}.",
+            hint="Check that this user may read the folder and every file in it.",
+        ) from exc
+
+
+def _opened(path: Path, *, expected_digest: str | None) -> Bundle:
     manifest = read_manifest(path)
     if expected_digest is not None and manifest.digest != expected_digest:
         raise DigestMismatch(

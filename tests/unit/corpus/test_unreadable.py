@@ -1,5 +1,6 @@
 """Files that are cut off, binary, empty or useless: one error each, and nothing half-written."""
 
+import errno
 import gzip
 import json
 import os
@@ -210,3 +211,16 @@ def test_an_unreadable_file_is_an_error(write_lines: Any, read: Any, monkeypatch
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(CorpusUnreadable, match="cannot be opened"):
         read(file, form=SourceForm.JSONL)
+
+
+def test_a_folder_that_may_not_be_read_is_not_taken_for_a_full_disk(
+    tmp_path: Path, snapshot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "texts").mkdir()
+
+    def refuse(_: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("postq.corpus.text_files.os.scandir", refuse)
+    with pytest.raises(CorpusUnreadable, match=r"The folder '.*texts' cannot be read: Permission denied"):
+        snapshot(tmp_path / "texts")

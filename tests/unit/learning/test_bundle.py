@@ -1,5 +1,6 @@
 """Bundles are written whole or not at all, and nothing is trusted that their manifest does not vouch for."""
 
+import errno
 import json
 import os
 from collections.abc import Callable
@@ -198,6 +199,15 @@ def test_a_manifest_that_is_none_is_refused(tmp_path: Path, content: str) -> Non
 def test_an_absent_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleUnusable):
         open_bundle(tmp_path / "nothing")
+
+
+def test_a_folder_that_may_not_be_read_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_symlink", refuse)
+    with pytest.raises(BundleUnusable, match="nobody's cannot be read: Permission denied"):
+        open_bundle(tmp_path / "nobody's")
 
 
 def test_another_format_version_is_refused_with_both_numbers(tmp_path: Path) -> None:
