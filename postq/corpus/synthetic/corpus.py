@@ -4,7 +4,7 @@ import gzip
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import log
 from pathlib import Path
@@ -193,4 +193,5 @@ def _appearing_whole(path: Path) -> Iterator[IO[bytes]]:
             hint="Choose a folder with room that this user may write.",
         ) from exc
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # in a folder one may not enter there is nothing to remove, and no right to
+            unfinished.unlink()

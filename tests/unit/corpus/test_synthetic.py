@@ -1,5 +1,6 @@
 """Synthetic opinions follow the ontology, are equal for equal seeds, and can be learned, but not by rote."""
 
+import errno
 import gzip
 import json
 from collections import Counter
@@ -164,6 +165,18 @@ def test_a_place_that_cannot_be_written_is_reported_and_nothing_is_left(tmp_path
     with pytest.raises(StorageUnavailable, match="cannot be written"):
         write_synthetic_corpus(tmp_path / "taken.jsonl", documents=2)
     assert [path.name for path in tmp_path.iterdir()] == ["taken.jsonl"]
+
+
+def test_a_folder_that_may_not_be_entered_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    for touched in ("open", "unlink"):
+        monkeypatch.setattr(Path, touched, refuse)
+    with pytest.raises(StorageUnavailable, match="cannot be written to .*: Permission denied"):
+        write_synthetic_corpus(tmp_path / "x.jsonl", documents=10, seed=1)
 
 
 def test_progress_ends_at_the_last_line(tmp_path: Path) -> None:
