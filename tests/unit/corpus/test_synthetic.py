@@ -175,7 +175,7 @@ def test_a_folder_that_may_not_be_entered_is_reported(
 
     for touched in ("open", "unlink"):
         monkeypatch.setattr(Path, touched, refuse)
-    with pytest.raises(StorageUnavailable, match="cannot be written to .*: Permission denied"):
+    with pytest.raises(StorageUnavailable, match=r"cannot be written to .*: Permission denied"):
         write_synthetic_corpus(tmp_path / "x.jsonl", documents=10, seed=1)
 
 
