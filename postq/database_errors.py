@@ -5,7 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import (
+    DatabaseError,
+    DBAPIError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+)
 
 from postq.errors import DatabaseUnavailable
 
@@ -29,6 +36,8 @@ SQLITE_HINTS = {
 LOGIN_HINT = "Check the user and the password in POSTQ_DATABASE_URL, and that the server lets this user in."
 SERVER_HINT = "Check the host and the port in POSTQ_DATABASE_URL, and that the server runs."
 CONNECTION_HINTS = (
+    ("connection option", "Correct the options behind the ? of POSTQ_DATABASE_URL."),
+    ("SSL", "Check sslmode and the certificates that POSTQ_DATABASE_URL names, and what the server offers."),
     ("resolve host", SERVER_HINT),
     ("Connection refused", SERVER_HINT),
     ("timeout", SERVER_HINT),
@@ -69,6 +78,8 @@ def _is_of_the_surroundings(exc: DatabaseError) -> bool:
     """Subclasses such as a broken constraint are bugs of the caller, unless it is rights that lack."""
     if isinstance(exc, OperationalError | InternalError):
         return not _is_beyond_limits(exc)
+    if isinstance(exc, ProgrammingError) and exc.statement is None:
+        return True  # an option of the URL, refused before anything was asked
     # The class itself: a file that is no database, or a damaged one.
     return type(exc) is DatabaseError or _sqlstate(exc) == NO_RIGHT
 

@@ -29,7 +29,10 @@ SQLModel.metadata.naming_convention = {
 }
 
 DRIVERS = {"sqlite", "sqlite+pysqlite", "postgres", "postgresql", "postgresql+psycopg"}
-URL_HINT = "Use sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/NAME in POSTQ_DATABASE_URL."
+URL_HINT = (
+    "Use sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/NAME in POSTQ_DATABASE_URL; in a password "
+    "@ is written %40, : %3A and / %2F."
+)
 SQLITE_BUSY_SECONDS = 30
 WAL_RETRY_SECONDS = 0.02
 POSTGRES_CONNECT_SECONDS = 5
@@ -149,6 +152,8 @@ def open_database(settings: Settings) -> Database:
             raise DatabaseUnavailable(
                 f"postq does not work with a database URL that begins with {url.drivername}.", hint=URL_HINT
             )
+        if "@" in (url.host or ""):  # the rest of a password, which a driver would print as part of the host
+            raise DatabaseUnavailable("The database URL holds more than one @.", hint=URL_HINT)
         return Database(_make_engine(url))
     except (ArgumentError, ValueError) as exc:
         raise DatabaseUnavailable(

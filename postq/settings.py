@@ -21,6 +21,9 @@ DEFAULT_HOME = Path(platformdirs.user_data_dir("postq", appauthor=False))
 """Where the embedded database, snapshots, bundles, checkpoints and logs live by default."""
 
 
+BROKERS = ("memory://", "redis://", "rediss://", "amqp://", "amqps://")
+
+
 def config_file() -> Path:
     """The settings file in force: `POSTQ_CONFIG` if set, else `postq.toml` in the working folder."""
     return Path(os.environ.get("POSTQ_CONFIG", "postq.toml"))
@@ -79,12 +82,20 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least serious level that is logged."""
 
-    @field_validator("home", mode="before")
+    @field_validator("home", "database_url", "broker_url", mode="before")
     @classmethod
-    def _home_is_named(cls, value: Any) -> Any:
-        """A blank is a variable that was not set; as a path it would mean whatever folder one stands in."""
+    def _place_is_named(cls, value: Any) -> Any:
+        """A blank is a variable that was not set: it would mean the folder one stands in, the embedded
+        database or a broker on this machine."""
         if isinstance(value, str) and not value.strip():
             raise ValueError("it is empty")
+        return value
+
+    @field_validator("broker_url")
+    @classmethod
+    def _broker_is_known(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(BROKERS):
+            raise ValueError(f"it must begin with one of {', '.join(BROKERS)}")
         return value
 
     @field_validator("home")

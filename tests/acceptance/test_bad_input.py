@@ -205,6 +205,12 @@ def test_a_backbone_that_is_not_there_fails_the_job_at_once_and_tells_why(
         ({"attention": "fastest"}, "'attention'"),
         ({"products": "quick"}, "'products'"),
         ({"home": " "}, "'home' is not usable: it is empty"),
+        ({"database_url": ""}, "'database_url' is not usable: it is empty"),
+        ({"broker_url": ""}, "'broker_url' is not usable: it is empty"),
+        (
+            {"broker_url": "kafka://u:hunter2@host"},
+            "'broker_url' is not usable: it must begin with .*amqp://",
+        ),
     ],
 )
 def test_a_setting_with_a_wrong_value_is_told(user: User, settings: dict[str, str], says: str) -> None:

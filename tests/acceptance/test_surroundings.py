@@ -29,6 +29,8 @@ PASSWORD = "right-and-long"
         ("sqlite:////no/such/folder/postq.db", "/no/such/folder/postq.db cannot be used"),
         ("mysql://someone@host/db", "does not work with a database URL that begins with mysql"),
         ("postgresql+asyncpg://someone@host/db", "begins with postgresql.asyncpg"),
+        ("postgresql://someone@127.0.0.1/db?sslmod=require", 'invalid connection option "sslmod"'),
+        ("postgresql://someone:p@ss@127.0.0.1/db", "holds more than one @"),
     ],
 )
 def test_a_database_url_that_leads_nowhere_is_told(user: User, url: str, says: str) -> None:

@@ -23,6 +23,7 @@ CONNECTION = 'connection failed: connection to server at "127.0.0.1", port 5432 
         ('FATAL:  database "postq" does not exist', "createdb"),
         ('FATAL:  permission denied for database "postq"', "own the database"),
         ("Connection refused", "host and the port"),
+        ("server does not support SSL, but SSL was required", "sslmode"),
         ("FATAL:  the database system is starting up", "that the server runs"),
     ],
 )
