@@ -91,8 +91,13 @@ def _in_short(bundle: Bundle, metrics: Mapping[str, Any], parents: Sequence[Bund
         "detections": [found["event"] for found in metrics["detections"]],
         **rules_in_short(metrics),
         **_origin(metrics, parents),
-        **({} if parents else {"brought_in": True}),
+        **({"brought_in": True} if _is_from_elsewhere(parents) else {}),
     }
+
+
+def _is_from_elsewhere(parents: Sequence[BundleRow]) -> bool:
+    """Whether another home may have looked at its test split, or at that of a bundle it was made from."""
+    return not parents or any(parent.metrics.get("brought_in") for parent in parents)
 
 
 def _origin(metrics: Mapping[str, Any], parents: Sequence[BundleRow]) -> dict[str, object]:

@@ -53,6 +53,8 @@ def test_a_bundle_taken_in_says_that_looks_at_its_test_split_are_not_known(folde
     assert "evaluated once: at the end of training; elsewhere not known" in (
         user.runs("bundles", "show", "opinions-tfidf").out
     )
+    user.runs("rethreshold", "opinions-tfidf", "--name", "made-here")
+    assert "elsewhere not known" in user.runs("bundles", "show", "made-here").out
 
 
 def test_a_bundle_taken_in_twice_is_one_and_its_own_home_knows_it(
