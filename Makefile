@@ -10,7 +10,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CODE := postq tests benchmarks demo
 ARGS ?=
-JOBS ?= 2
+# One more than CI has cores: tests wait for processes about a third of their time.
+JOBS ?= 3
 SEED ?= 1
 MINUTES ?= 5
 MATRIX ?= usual
