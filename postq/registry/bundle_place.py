@@ -42,7 +42,8 @@ def put_in_place(session: Session, source: Path, *, digest: str, home: Path) -> 
     two leaves a whole folder that no row names. Raises StorageUnavailable.
     """
     hold_digest(session, digest)
-    place = home / _BUNDLES / digest
+    path = place_of(digest)
+    place = home / path
     try:
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
         if not place.exists():
@@ -57,7 +58,7 @@ def put_in_place(session: Session, source: Path, *, digest: str, home: Path) -> 
             f"The bundle could not be moved to {place}: {exc.strerror or exc}.",
             hint="Check that POSTQ_HOME is one writable file system with room left, then try again.",
         ) from exc
-    return place.relative_to(home).as_posix()
+    return path
 
 
 def take_away(database: Database, row: BundleRow, *, home: Path) -> None:
@@ -65,16 +66,29 @@ def take_away(database: Database, row: BundleRow, *, home: Path) -> None:
 
     Call it once the row's removal is committed: the folder of a row that stays is never touched. It vanishes
     by one rename under the digest's lock, so that whoever makes the bundle finds a whole folder or none.
+    Raises StorageUnavailable when it may not go.
     """
-    gone = place_aside(home)
+    place, gone = home / row.path, place_aside(home)
     with database.transaction() as session:
         hold_digest(session, row.digest)
         made_again = session.scalar(sa.select(bundle.c.id).where(bundle.c.digest == row.digest))
-        if made_again is not None or not (home / row.path).is_dir():
+        if made_again is not None:
             return
-        gone.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-        (home / row.path).rename(gone)
+        try:
+            place.rename(gone)
+        except FileNotFoundError:
+            return
+        except OSError as exc:
+            raise StorageUnavailable(
+                f"Bundle {row.id} is removed, but its folder {place} stays: {exc.strerror or exc}.",
+                hint="Remove the folder as a user who may; nothing names it any more.",
+            ) from exc
     shutil.rmtree(gone, ignore_errors=True)
+
+
+def place_of(digest: str) -> str:
+    """Where the bundle of this digest lies, relative to home."""
+    return f"{_BUNDLES}/{digest}"
 
 
 def place_aside(home: Path) -> Path:
@@ -83,5 +97,8 @@ def place_aside(home: Path) -> Path:
 
 
 def prune_aside(*, home: Path, now: datetime) -> int:
-    """Remove what lies aside because its maker or remover died; how many there were."""
-    return remove_abandoned((home / _BUNDLES).glob(f"{_ASIDE}*"), now=now)
+    """Remove what lies aside because its maker or remover died; how many there were.
+
+    A draft that was still being written lies beside its name, under one that holds it.
+    """
+    return remove_abandoned((home / _BUNDLES).glob(f"*{_ASIDE}*"), now=now)

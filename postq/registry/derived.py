@@ -15,12 +15,13 @@ from sqlmodel import col
 
 from postq.errors import BundleUnusable
 from postq.learning.bundle.bundle import Bundle, fingerprint
+from postq.learning.bundle.opening import open_bundle
 from postq.learning.rejudging import read_metrics
 from postq.learning.rules.telling import rules_in_short
 from postq.learning.thresholds.threshold_set import threshold_digest
 from postq.models.bundle import BundleRow
 from postq.models.tables import bundle as bundle_table
-from postq.registry.bundle_place import place_aside, put_in_place
+from postq.registry.bundle_place import place_aside, place_of, put_in_place
 from postq.registry.bundles import count_test_touch, register_bundle
 
 
@@ -32,6 +33,16 @@ def drafted(home: Path, make: Callable[[Path], Bundle]) -> Iterator[Bundle]:
         yield make(draft)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def check_place(bundle: Bundle, *, home: Path) -> None:
+    """Verify the folder of an equal bundle that is here already: it is kept, not the draft.
+
+    Not within a transaction, which would hold up every other writer of SQLite. Raises as `open_bundle` does.
+    """
+    place = home / place_of(bundle.digest)
+    if place.exists():
+        open_bundle(place, expected_digest=bundle.digest)
 
 
 def keep_bundle(

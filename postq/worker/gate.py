@@ -62,6 +62,11 @@ class GatedConsumer(Consumer):  # type: ignore[misc]  # Celery ships no types
         )
         self._pause(seconds)
 
+    def on_ready(self) -> None:
+        """Celery says that it listens: a later refusal begins with short waits again."""
+        self._backoff.reset()
+        super().on_ready()
+
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Any:
         """Celery's handler of one message, called only for nudges."""
         handle = super().create_task_handler(*args, **kwargs)

@@ -1,5 +1,6 @@
 """A removal beside a training, a submit, an alias or a schedule that names what is removed: one wins."""
 
+import errno
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from postq.contracts.specs import ClassifySpec
-from postq.errors import Conflict, NotFound
+from postq.errors import Conflict, NotFound, StorageUnavailable
 from postq.jobs.commit import StoredCounts, commit
 from postq.jobs.leases import Lease
 from postq.jobs.prune import forget_job
@@ -137,6 +138,20 @@ def test_a_folder_that_is_gone_already_does_not_stop_a_removal(trained_once: Wor
         row = removal(session)
     take_away(trained_once.database, row, home=home)
     assert row_of(trained_once) is None
+
+
+def test_a_folder_that_may_not_go_is_told_once_the_bundle_is_none(
+    trained_once: World, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deny(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with trained_once.session() as session:
+        row = removal(session)
+    monkeypatch.setattr(Path, "rename", deny)
+    with pytest.raises(StorageUnavailable, match=f"{DIGEST} stays: Permission denied"):
+        take_away(trained_once.database, row, home=home)
+    assert folder_stands(home)
 
 
 @only_postgres

@@ -1,13 +1,16 @@
 """Only a plain nudge passes the gate; everything else is acknowledged away and counted."""
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
 from kombu.message import Message
 
+from postq.celery_app import make_app
 from postq.nudges import TASK_NAME
-from postq.worker.gate import MAX_BODY_BYTES, Gate
+from postq.settings import Settings
+from postq.worker.gate import MAX_BODY_BYTES, Gate, GatedConsumer
 
 PLAIN_BODY = [[], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]
 
@@ -61,3 +64,16 @@ def test_anything_else_is_dropped_and_counted(hostile: FakeMessage) -> None:
     gate = Gate()
     assert not gate.lets_through(hostile)
     assert (gate.dropped, hostile.acked_away) == (1, True)
+
+
+def test_a_broker_that_refuses_after_it_let_us_in_is_soon_asked_again() -> None:
+    pauses: list[float] = []
+    app = make_app(Settings(), device_kind="cpu")
+    consumer_cls = partial(GatedConsumer, gate=Gate(), pause=pauses.append)
+    consumer = app.WorkController(consumer_cls=consumer_cls, without_gossip=True, pool_cls="solo").consumer
+    for _ in range(8):
+        consumer.on_connection_error_before_connected(ConnectionError("ACCESS_REFUSED"))
+    consumer.on_ready()
+    consumer.on_connection_error_before_connected(ConnectionError("ACCESS_REFUSED"))
+    assert pauses[7] >= 30
+    assert pauses[8] <= 0.5

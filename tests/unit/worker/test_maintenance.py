@@ -110,14 +110,16 @@ def test_drafts_of_bundles_go_once_nobody_has_written_to_them_for_a_day(
     maintain: Callable[[], None], settings: Settings
 ) -> None:
     bundles = settings.home / "bundles"
-    abandoned, fresh, kept = (bundles / name for name in (".draft-one", ".draft-two", "a" * 64))
-    for folder in (abandoned, fresh, kept):
+    names = (".draft-one", "..draft-one.beside.tmp", ".draft-two", "a" * 64)
+    abandoned, begun, fresh, kept = folders = [bundles / name for name in names]
+    for folder in folders:
         folder.mkdir(parents=True)
         (folder / "labels.json").write_text("[]")
-    for place in (abandoned / "labels.json", abandoned, kept / "labels.json", kept):
-        os.utime(place, (0, 0))
+    for folder in (abandoned, begun, kept):
+        os.utime(folder / "labels.json", (0, 0))
+        os.utime(folder, (0, 0))
     maintain()
-    assert [folder.exists() for folder in (abandoned, fresh, kept)] == [False, True, True]
+    assert [folder for folder in folders if folder.exists()] == [fresh, kept]
 
 
 def test_old_logs_go_and_new_ones_stay(maintain: Callable[[], None], settings: Settings) -> None:
