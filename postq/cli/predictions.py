@@ -12,7 +12,7 @@ from postq.cli.command import ON_DATABASE, command, group
 from postq.cli.invocation import Invocation, invocation_of
 from postq.cli.listing import Listing
 from postq.cli.review import review
-from postq.cli.terminal import note, say
+from postq.cli.terminal import answering, note, say
 from postq.counted import counted
 from postq.errors import BadInput
 
@@ -224,7 +224,8 @@ def export(
     with invocation_of(ctx).database.reading() as session:
         found: Iterator[PredictionView] = predictions(session, wanted.resolved(session))
         if file == "-":
-            write_stream(found, sys.stdout.buffer, form=chosen, all_scores=all_scores)
+            with answering():
+                write_stream(found, sys.stdout.buffer, form=chosen, all_scores=all_scores)
             return
         written = export_predictions(found, Path(file), form=chosen, all_scores=all_scores)
     say(f"Wrote {counted(written, 'prediction')} to {file}.")

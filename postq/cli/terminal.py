@@ -11,6 +11,8 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from postq.errors import StorageUnavailable
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
@@ -58,13 +60,28 @@ def show(renderable: "RenderableType", *, style: str | None = None) -> None:
     Flushed, so that a note that follows stands below it also where both streams go to one file.
     """
     console = results()
-    if console.is_terminal:
-        console.print(renderable, style=style, soft_wrap=isinstance(renderable, str))
-        return
-    with console.capture() as captured:
-        console.print(renderable, soft_wrap=isinstance(renderable, str))
-    sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
-    sys.stdout.flush()
+    with answering():
+        if console.is_terminal:
+            console.print(renderable, style=style, soft_wrap=isinstance(renderable, str))
+            return
+        with console.capture() as captured:
+            console.print(renderable, soft_wrap=isinstance(renderable, str))
+        sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Flush what is written to standard output within. Raises StorageUnavailable where it takes no more."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has seen enough
+        raise
+    except OSError as exc:
+        raise StorageUnavailable(
+            f"The answer could not be written: {exc.strerror or exc}.",
+            hint="Make room where standard output goes, then ask again.",
+        ) from exc
 
 
 def say(text: str, *, style: str | None = None) -> None:
@@ -104,14 +121,14 @@ def note(text: str) -> None:
 
 def show_json(value: Any) -> None:
     """Print one JSON value: a listing is an array, a single thing an object."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
-    sys.stdout.flush()
+    with answering():
+        sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
 def show_json_line(value: Any) -> None:
     """Print one JSON object on a line of its own, at once: more will follow."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
-    sys.stdout.flush()
+    with answering():
+        sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
 
 
 def clean(text: str) -> str:

@@ -144,6 +144,15 @@ def test_a_closed_standard_output_fails_no_command(user: User) -> None:
     assert (done.returncode, done.stderr.count(b"error")) == (0, 0)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a file that is always full")
+@pytest.mark.parametrize("words", ["doctor", "status --json"])
+def test_a_standard_output_that_is_full_is_told(user: User, words: str) -> None:
+    command = f"{shlex.quote(sys.executable)} -m postq {words} >/dev/full"
+    done = subprocess.run(command, shell=True, env=user.environment, capture_output=True, check=False)
+    assert done.returncode == 6
+    assert b"error: The answer could not be written: No space left on device." in done.stderr
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of three megabytes, mounted for this test; needs root."""
