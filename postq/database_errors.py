@@ -31,6 +31,9 @@ SQLITE_HINTS = {
     sqlite3.SQLITE_IOERR: "Check that its disk has room and is in order; what was committed is safe.",
     sqlite3.SQLITE_ERROR: "Its tables are not as postq lays them: restore it from a backup, or choose "
     "another with POSTQ_HOME or POSTQ_DATABASE_URL.",
+    sqlite3.SQLITE_CORRUPT: "Stop all workers. Restore it from a backup.",
+    sqlite3.SQLITE_NOTADB: "Name another file in POSTQ_DATABASE_URL, or restore this one from a backup.",
+    sqlite3.SQLITE_BUSY: "Another process is writing to it for long, such as VACUUM: try again after it.",
 }
 """By SQLite's primary result code."""
 LOGIN_HINT = "Check the user and the password in POSTQ_DATABASE_URL, and that the server lets this user in."

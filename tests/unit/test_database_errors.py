@@ -42,6 +42,9 @@ def test_a_connection_that_fails_is_told_with_its_own_hint(message: str, hint: s
         (sqlite3.SQLITE_FULL, "Make room"),
         (sqlite3.SQLITE_CANTOPEN, "folder is there"),
         (sqlite3.SQLITE_ERROR, "restore it from a backup"),
+        (sqlite3.SQLITE_CORRUPT, "Restore it from a backup"),
+        (sqlite3.SQLITE_NOTADB, "another file"),
+        (sqlite3.SQLITE_BUSY, "Another process is writing"),
     ],
 )
 def test_a_file_that_fails_is_named_with_its_own_hint(code: int, hint: str) -> None:
