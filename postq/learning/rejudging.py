@@ -69,7 +69,7 @@ def read_metrics(bundle: Bundle) -> dict[str, Any]:
     except (OSError, ValueError) as exc:
         raise BundleUnusable(
             f"{METRICS} of the bundle at {bundle.path} cannot be read.",
-            hint="Copy its folder anew from where it was made, or train the bundle again.",
+            hint="Copy its folder anew from where it was made; or move it away and train the bundle again.",
         ) from exc
     return metrics
 
