@@ -187,14 +187,31 @@ class Ground:
         return handle
 
     def freeze(self, worker: WorkerHandle) -> None:
-        """SIGSTOP a worker at a moment when it holds no write lock.
+        """SIGSTOP a worker at a moment when it is in no transaction that would hold up others.
 
-        SQLite has but one, and a frozen process that holds it holds up everybody (docs/reliability.md).
+        SQLite has but one write lock; PostgreSQL ends a transaction of a frozen process after a minute
+        (docs/reliability.md).
         """
+        if not self.database.is_sqlite:
+            wait_until(lambda: self._freezes_idle(worker))
+            return
         with self.database.transaction() as session:
             database_now(session)  # begins, and so waits for the lock
             worker.send(signal.SIGSTOP)
             wait_until(lambda: is_stopped(worker.pid))
+
+    def _freezes_idle(self, worker: WorkerHandle) -> bool:
+        """Freeze it; should the server see it in a transaction then, let it go on."""
+        worker.send(signal.SIGSTOP)
+        wait_until(lambda: is_stopped(worker.pid))
+        ports = [link.laddr.port for link in psutil.Process(worker.pid).net_connections("tcp")]
+        open_ones = sa.text(
+            "SELECT count(*) FROM pg_stat_activity WHERE client_port = ANY(:ports) AND xact_start IS NOT NULL"
+        )
+        if self.one(open_ones.bindparams(ports=ports)).count == 0:
+            return True
+        worker.send(signal.SIGCONT)
+        return False
 
     def submit(self, spec: JobSpec, **options: Any) -> int:
         """Submit a job; returns its number."""
