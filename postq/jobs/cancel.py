@@ -75,7 +75,9 @@ def cancel_ready_shards(session: Session, job_id: int, *, now: datetime) -> int:
 
 
 def _state(session: Session, job_id: int) -> JobState:
-    state = session.scalar(sa.select(job.c.state).where(job.c.id == job_id))
+    """Of a job that nobody can prune before the caller's transaction ends. Raises NotFound."""
+    kept = sa.select(job.c.state).where(job.c.id == job_id).with_for_update(read=True, key_share=True)
+    state = session.scalar(kept)
     if state is None:
         raise NotFound(f"There is no job {job_id}.", hint="See all jobs with: postq status.")
     return JobState(state)

@@ -8,6 +8,7 @@ from postq.errors import Conflict, NotFound
 from postq.jobs.cancel import cancel
 from postq.jobs.claims import claim
 from postq.jobs.leases import Lease, Renewal, held_by, release, renew
+from postq.jobs.prune import forget_job
 from postq.jobs.retries import Action
 from postq.jobs.retry import retry_job
 from postq.jobs.states import move_shards
@@ -230,3 +231,12 @@ def test_a_retry_of_a_job_never_planned_is_told_of_the_other_one_too(world: Worl
     refused = crossed.refused(retry_first, lambda: retry(world, follower))
     assert isinstance(refused, Conflict)
     assert world.state(follower) is JobState.READY
+
+
+@only_postgres
+def test_a_job_that_is_being_pruned_is_not_found_by_who_would_cancel_it(
+    two_shards: World, crossed: Crossed
+) -> None:
+    ask_to_cancel(two_shards)
+    refused = crossed.refused(lambda session: forget_job(session, 1), lambda: ask_to_cancel(two_shards))
+    assert isinstance(refused, NotFound)
