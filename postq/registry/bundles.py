@@ -1,7 +1,7 @@
 """Rows of bundles: registering what a training made, listing, aliases, counting looks at a test set."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +20,7 @@ from postq.registry.references import hold_bundle, resolve_bundle
 __all__ = [
     "aliases",
     "count_test_touch",
+    "count_test_touches",
     "drop_alias",
     "list_bundles",
     "register_bundle",
@@ -131,6 +132,14 @@ def count_test_touch(session: Session, bundle_id: int) -> int:
             f"Bundle {bundle_id} was removed meanwhile.", hint="See all bundles with: postq bundles list."
         )
     return int(touches)
+
+
+def count_test_touches(session: Session, bundle_ids: Iterable[int]) -> int:
+    """Count one more evaluation for each of the bundles; returns the most there were. Raises NotFound.
+
+    In one order whoever asks, or two ensembles of the same members at once could lock each other out.
+    """
+    return max(count_test_touch(session, bundle_id) for bundle_id in sorted(bundle_ids))
 
 
 def _bare(name: str) -> str:

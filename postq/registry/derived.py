@@ -22,7 +22,7 @@ from postq.learning.thresholds.threshold_set import threshold_digest
 from postq.models.bundle import BundleRow
 from postq.models.tables import bundle as bundle_table
 from postq.registry.bundle_place import place_aside, place_of, put_in_place
-from postq.registry.bundles import count_test_touch, register_bundle
+from postq.registry.bundles import count_test_touches, register_bundle
 
 
 @contextmanager
@@ -73,7 +73,7 @@ def keep_bundle(
         now=now,
     )
     if known is None and parents:
-        looks = max(count_test_touch(session, parent.id) for parent in parents if parent.id is not None)
+        looks = count_test_touches(session, (parent.id for parent in parents if parent.id is not None))
         touched = sa.update(bundle_table).where(bundle_table.c.id == row.id)
         session.execute(touched.values(test_touches=looks))
     return row

@@ -30,7 +30,7 @@ class Crossed:
             with self._world.session() as session:
                 first(session)
                 other = pool.submit(second)
-                self._wait_until(lambda: self._somebody_waits() or other.done(), 10)
+                self._wait_until(lambda: self.somebody_waits() or other.done(), 10)
             return other.result(timeout=10)
 
     def refused(self, first: Verb, second: Callable[[], Any]) -> PostqError:
@@ -39,7 +39,8 @@ class Crossed:
             self(first, second)
         return caught.value
 
-    def _somebody_waits(self) -> bool:
+    def somebody_waits(self) -> bool:
+        """Whether a transaction waits for another one's lock."""
         query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = :name"
         with self._world.database.reading() as session:
             name = self._world.database.engine.url.database

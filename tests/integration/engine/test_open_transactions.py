@@ -1,6 +1,8 @@
 """Transactions that stay open: a slow worker must not hold up the others, nor be overlooked by them."""
 
 import hashlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -16,8 +18,9 @@ from postq.jobs.retries import fail_attempt
 from postq.jobs.verify import verify_job
 from postq.models.job import JobState
 from postq.models.tables import event, prediction_label
+from postq.registry.bundles import count_test_touch, count_test_touches
 from postq.worker.outages import is_outage
-from tests.integration.engine.crossing import Crossed, only_postgres
+from tests.integration.engine.crossing import Crossed, alone, only_postgres
 from tests.integration.engine.world import CPU, World
 
 # SQLite lets one writer in at a time, so only PostgreSQL has several open at once.
@@ -106,3 +109,18 @@ def test_a_client_whose_machine_vanished_is_noticed_by_the_server_in_bounded_tim
         settings = ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count")
         shown = [session.execute(sa.text(f"SHOW {name}")).scalar_one() for name in settings]
     assert shown == (["10", "5", "3"] if address is not None else ["0", "0", "0"])
+
+
+def test_looks_at_the_same_bundles_in_another_order_wait_for_one_another_in_turn(
+    world: World, crossed: Crossed, wait_until: Callable[..., Any]
+) -> None:
+    numbers = [world.add_bundle(name, weights=name) for name in ("one", "other")]
+    with ThreadPoolExecutor(1) as pool:
+        with world.session() as session:
+            count_test_touch(session, numbers[0])
+            backwards = alone(world, lambda session: count_test_touches(session, reversed(numbers)))
+            looking = pool.submit(backwards)
+            wait_until(crossed.somebody_waits, 10)
+            count_test_touch(session, numbers[1])
+        looks = looking.result(timeout=10)
+    assert looks == 2
