@@ -4,6 +4,7 @@ import os
 
 # Read by libraries when they are first imported, so they are set before any test module loads one.
 os.environ.update(OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1")
+os.environ.pop("PYTHONUNBUFFERED", None)  # users have streams that are buffered
 os.environ.pop("COLUMNS", None)  # how wide the window of whoever runs the tests is, is not what they test
 for _name in [name for name in os.environ if name.startswith("POSTQ_") and "_TEST_" not in name]:
     del os.environ[_name]

@@ -6,7 +6,7 @@ import os
 import sys
 import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -78,10 +78,17 @@ def answering() -> Iterator[None]:
     except BrokenPipeError:  # whoever reads has seen enough
         raise
     except OSError as exc:
+        _drop_what_is_buffered()
         raise StorageUnavailable(
             f"The answer could not be written: {exc.strerror or exc}.",
             hint="Make room where standard output goes, then ask again.",
         ) from exc
+
+
+def _drop_what_is_buffered() -> None:
+    """Send what standard output still holds nowhere: Python would try again at its end, and exit with 120."""
+    with suppress(OSError), Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def say(text: str, *, style: str | None = None) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from postq.contracts.device import Device
 from postq.contracts.recipes import EncoderRecipe, TfidfRecipe
 from postq.errors import ExtraMissing
+from postq.learning.bundle.summary import in_short
 from postq.learning.bundle.writing import write_bundle
 from postq.learning.data import TrainingData, labels_without_positives
 from postq.learning.detectors import detect_empty, detect_leak
@@ -19,7 +20,7 @@ from postq.learning.hooks import Hooks
 from postq.learning.judging import JudgedModel, Tuning, judge_model
 from postq.learning.labels import labels_on_all
 from postq.learning.outcome import BASELINE, MAIN, Outcome, told
-from postq.learning.training_metrics import in_short, training_metrics
+from postq.learning.training_metrics import training_metrics
 
 
 def train_bundle(
@@ -68,7 +69,7 @@ def train_bundle(
         write_model_files=main.write_model_files,
         scores=[*main.judged.parts, *(baseline.judged.parts if baseline else [])],
     )
-    return in_short(bundle, metrics, timing=main.timing)
+    return in_short(bundle, metrics) | {"timing": main.timing}
 
 
 def _facets(recipe: TfidfRecipe | EncoderRecipe, data: TrainingData, *, hooks: Hooks) -> dict[str, Any]:

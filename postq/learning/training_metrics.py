@@ -1,17 +1,14 @@
-"""What a training says of itself: metrics.json of its bundle, and the few facts its job's row keeps."""
+"""What a training says of itself in metrics.json of its bundle."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from postq.contracts.recipes import EncoderRecipe, TfidfRecipe
 from postq.learning.bootstrap import difference, f1_samples
-from postq.learning.bundle.bundle import Bundle
 from postq.learning.data import TrainingData
 from postq.learning.detectors import detect_threshold_overfit
 from postq.learning.hooks import Hooks
 from postq.learning.judging import JudgedModel, comparison_rows
 from postq.learning.outcome import BASELINE, Outcome, told
-from postq.learning.rules.telling import rules_in_short
 
 
 def training_metrics(
@@ -45,22 +42,6 @@ def training_metrics(
         **_model_facts(main),
         "detections": [*main.detections, *_threshold_overfit(main.judged, hooks=hooks)],
         "baseline": _model_facts(baseline) if baseline else None,
-    }
-
-
-def in_short(bundle: Bundle, metrics: Mapping[str, Any], *, timing: Mapping[str, Any]) -> dict[str, Any]:
-    """Digest, counts, the comparison rows, and what must stay out of the bundle: the times."""
-    return {
-        "digest": bundle.digest,
-        "model_digest": bundle.model_digest,
-        "kind": bundle.kind,
-        "labels": len(bundle.labels),
-        "documents": metrics["data"]["documents"],
-        "comparison": metrics["comparison"],
-        "against_baseline": metrics["against_baseline"],
-        "detections": [found["event"] for found in metrics["detections"]],
-        **rules_in_short(metrics),
-        "timing": timing,
     }
 
 

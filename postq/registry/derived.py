@@ -16,8 +16,8 @@ from sqlmodel import col
 from postq.errors import BundleUnusable
 from postq.learning.bundle.bundle import Bundle, fingerprint
 from postq.learning.bundle.opening import open_bundle
+from postq.learning.bundle.summary import in_short
 from postq.learning.rejudging import read_metrics
-from postq.learning.rules.telling import rules_in_short
 from postq.learning.thresholds.threshold_set import threshold_digest
 from postq.models.bundle import BundleRow
 from postq.models.tables import bundle as bundle_table
@@ -82,28 +82,13 @@ def keep_bundle(
 def _summary(bundle: Bundle, place: Path, parents: Sequence[BundleRow]) -> dict[str, object]:
     metrics = read_metrics(replace(bundle, path=place))
     try:
-        return _in_short(bundle, metrics, parents)
+        summary = in_short(bundle, metrics) | _origin(metrics, parents)
     except (KeyError, TypeError, AttributeError) as exc:
         raise BundleUnusable(
             f"The metrics of the bundle {bundle.name} are not as postq writes them.",
             hint="Copy its folder anew from where it was made.",
         ) from exc
-
-
-def _in_short(bundle: Bundle, metrics: Mapping[str, Any], parents: Sequence[BundleRow]) -> dict[str, object]:
-    return {
-        "digest": bundle.digest,
-        "model_digest": bundle.model_digest,
-        "kind": bundle.kind,
-        "labels": len(bundle.labels),
-        "documents": metrics["data"]["documents"],
-        "comparison": metrics["comparison"],
-        "against_baseline": metrics["against_baseline"],
-        "detections": [found["event"] for found in metrics["detections"]],
-        **rules_in_short(metrics),
-        **_origin(metrics, parents),
-        **({"brought_in": True} if _is_from_elsewhere(parents) else {}),
-    }
+    return summary | ({"brought_in": True} if _is_from_elsewhere(parents) else {})
 
 
 def _is_from_elsewhere(parents: Sequence[BundleRow]) -> bool:
