@@ -19,9 +19,8 @@ from postq.unfit import in_few_words
 
 DEFAULT_HOME = Path(platformdirs.user_data_dir("postq", appauthor=False))
 """Where the embedded database, snapshots, bundles, checkpoints and logs live by default."""
-
-
 BROKERS = ("memory://", "redis://", "rediss://", "amqp://", "amqps://")
+"""How a broker's address may begin."""
 
 
 def config_file() -> Path:
