@@ -146,6 +146,30 @@ def _schema_fix(current: str | None) -> str:
     )
 
 
+def _bundles(invocation: Invocation) -> Iterator[Finding]:
+    """Folders that no row names; nothing is said where there are none."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from postq.db import database_now
+    from postq.registry.bundle_place import unnamed_folders
+
+    home = invocation.settings.home
+    try:
+        with invocation.unchecked_database.reading() as session:
+            now = database_now(session)
+            folders = unnamed_folders(session, home=home, before=now, now=now)
+    except (PostqError, SQLAlchemyError):  # told above, by the check of the database
+        return
+    for folder in folders:
+        yield Finding(
+            check="bundles",
+            level=Level.NOTE,
+            text=f"{short_path(folder)} is named by no bundle, as after a crash at a training's end "
+            "or when an older database was restored.",
+            fix="Keep it with: postq bundles add FOLDER. Once it is old enough, postq prune removes it.",
+        )
+
+
 def _workers(invocation: Invocation) -> Iterator[Finding]:
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -247,6 +271,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("broker", _broker),
     ("devices", _devices),
     ("extras", _extras),
+    ("bundles", _bundles),
     ("workers", _workers),
 )
 """In the order they are shown."""

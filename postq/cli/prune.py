@@ -1,5 +1,6 @@
-"""`postq prune`: forget jobs that ended long ago, with their predictions and history."""
+"""`postq prune`: forget jobs that ended long ago, and folders of bundles that no row names."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -10,11 +11,12 @@ from postq.cli.command import ON_DATABASE, command
 from postq.cli.invocation import Invocation, invocation_of
 from postq.cli.listing import Listing
 from postq.cli.terminal import note, say
-from postq.cli.wording import clock
+from postq.cli.wording import clock, short_path
 from postq.counted import counted
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from pathlib import Path
 
     from postq.jobs.prune import OldJob
 
@@ -81,24 +83,30 @@ def prune(
     """List the jobs that ended before a time, and with --yes forget them.
 
     With a job go its predictions, events, attempts and checkpoints; corpora and bundles stay. A job stays
-    when a later one came after it, or when a schedule builds on its predictions. There is no way back.
+    when a later one came after it, or when a schedule builds on its predictions. Unless --kind is given,
+    folders of bundles/ go too that no bundle names and that are as old, such as a crash leaves at the end of
+    a training. There is no way back.
     """
     from postq.contracts.specs import JobKind
     from postq.db import database_now
     from postq.jobs.prune import old_jobs
+    from postq.registry.bundle_place import unnamed_folders
 
     invocation = invocation_of(ctx)
+    home = invocation.settings.home
     with invocation.database.reading() as session:
-        moment = _moment(before, now=database_now(session))
+        now = database_now(session)
+        moment = _moment(before, now=now)
         kinds = (JobKind(kind),) if kind else tuple(JobKind)
         found = old_jobs(session, before=moment, kinds=kinds)
+        folders = [] if kind else unnamed_folders(session, home=home, before=moment, now=now)
     LISTING.show(found, json=json)
     going = [old.job_id for old in found if not old.kept]
     if not yes:
-        if going:
-            note(f"{counted(len(going), 'job')} would be forgotten; add --yes to do it.")
+        _tell_what_would_go(going, folders)
         return
     _forget(invocation, going)
+    _sweep(invocation, folders)
 
 
 def _moment(text: str, *, now: "datetime") -> "datetime":
@@ -112,6 +120,13 @@ def _moment(text: str, *, now: "datetime") -> "datetime":
             f"'{text}' is neither an age nor a date.",
             hint="Write 90d, 12h, 8w, or a date such as 2026-01-31.",
         ) from exc
+
+
+def _tell_what_would_go(job_ids: Sequence[int], folders: "Sequence[Path]") -> None:
+    if job_ids:
+        note(f"{counted(len(job_ids), 'job')} would be forgotten; add --yes to do it.")
+    for folder in folders:
+        note(f"{short_path(folder)}, which no bundle names, would be removed; add --yes to do it.")
 
 
 def _forget(invocation: Invocation, job_ids: list[int]) -> None:
@@ -130,3 +145,11 @@ def _forget(invocation: Invocation, job_ids: list[int]) -> None:
             break
         swept += done
     say(f"Forgot {counted(len(job_ids), 'job')} and {counted(swept, 'prediction')}.")
+
+
+def _sweep(invocation: Invocation, folders: "Sequence[Path]") -> None:
+    from postq.registry.bundle_place import sweep_unnamed
+
+    swept = sweep_unnamed(invocation.database, folders, home=invocation.settings.home)
+    if swept:
+        say(f"Removed {counted(swept, 'folder')} that no bundle names.")

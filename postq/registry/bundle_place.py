@@ -6,8 +6,10 @@ in the very bundle it removes. Both hold the digest while they look at the folde
 
 import hashlib
 import os
+import re
 import shutil
 import uuid
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
@@ -17,12 +19,13 @@ from sqlalchemy.orm import Session
 from postq.db import Database
 from postq.errors import StorageUnavailable
 from postq.models.bundle import BundleRow
-from postq.models.tables import bundle
-from postq.registry.abandoned import remove_abandoned
+from postq.models.tables import bundle, corpus
+from postq.registry.abandoned import ABANDONED_AFTER, abandoned, remove_abandoned
 
 _BUNDLES = "bundles"
 """Below home; holds one folder per bundle, named by its digest."""
 _ASIDE = ".draft-"
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def hold_digest(session: Session, digest: str) -> None:
@@ -39,7 +42,8 @@ def put_in_place(session: Session, source: Path, *, digest: str, home: Path) -> 
     """Move a bundle's folder to its digest's place, unless an equal one is there; returns its path.
 
     The path is relative to home. The move comes before the commit, and is durable then: a crash between the
-    two leaves a whole folder that no row names. Raises StorageUnavailable.
+    two leaves a whole folder that no row names, until the bundle is made again or `sweep_unnamed` finds it.
+    Raises StorageUnavailable.
     """
     hold_digest(session, digest)
     path = place_of(digest)
@@ -64,26 +68,70 @@ def put_in_place(session: Session, source: Path, *, digest: str, home: Path) -> 
 def take_away(database: Database, row: BundleRow, *, home: Path) -> None:
     """Remove the folder of a bundle whose row is gone, unless the bundle was made again since.
 
-    Call it once the row's removal is committed: the folder of a row that stays is never touched. It vanishes
-    by one rename under the digest's lock, so that whoever makes the bundle finds a whole folder or none.
-    Raises StorageUnavailable when it may not go.
+    Call it once the row's removal is committed: the folder of a row that stays is never touched. Raises
+    StorageUnavailable when it may not go.
     """
-    place, gone = home / row.path, place_aside(home)
+    place = home / row.path
+    try:
+        _let_vanish(database, place, digest=row.digest, home=home)
+    except OSError as exc:
+        raise StorageUnavailable(
+            f"Bundle {row.id} is removed, but its folder {place} stays: {exc.strerror or exc}.",
+            hint="Remove the folder as a user who may; nothing names it any more.",
+        ) from exc
+
+
+def unnamed_folders(session: Session, *, home: Path, before: datetime, now: datetime) -> list[Path]:
+    """Bundles' folders that no row names and that were last written before `before`, and a day ago at least.
+
+    A crash between a training's move and its commit leaves one. A folder written before this database knew
+    its first corpus is not among them: it is of another database, which has the same home or had it before.
+    """
+    begun = session.scalar(sa.select(sa.func.min(corpus.c.created_at)))
+    if begun is None:
+        return []
+    named = set(session.scalars(sa.select(bundle.c.path)))
+    unnamed = [
+        place
+        for place in sorted((home / _BUNDLES).glob("*"))
+        if _DIGEST.fullmatch(place.name) and place_of(place.name) not in named
+    ]
+    of_others = abandoned(unnamed, before=begun)
+    old = abandoned(unnamed, before=min(before, now - ABANDONED_AFTER))
+    return [place for place in old if place not in of_others]
+
+
+def sweep_unnamed(database: Database, places: Iterable[Path], *, home: Path) -> int:
+    """Remove `places`, found by `unnamed_folders`, that no row names still; how many there were.
+
+    Raises StorageUnavailable when one may not go.
+    """
+    try:
+        return sum(_let_vanish(database, place, digest=place.name, home=home) for place in places)
+    except OSError as exc:
+        raise StorageUnavailable(
+            f"A folder in {home / _BUNDLES} that no row names stays: {exc.strerror or exc}.",
+            hint="Remove it as a user who may, or let one who may run postq prune.",
+        ) from exc
+
+
+def _let_vanish(database: Database, place: Path, *, digest: str, home: Path) -> bool:
+    """Remove the folder unless a row names its bundle; whether it went.
+
+    It vanishes by one rename under the digest's lock, so that whoever makes the bundle finds a whole folder
+    or none, and whoever is about to commit its row is waited for.
+    """
+    gone = place_aside(home)
     with database.transaction() as session:
-        hold_digest(session, row.digest)
-        made_again = session.scalar(sa.select(bundle.c.id).where(bundle.c.digest == row.digest))
-        if made_again is not None:
-            return
+        hold_digest(session, digest)
+        if session.scalar(sa.select(bundle.c.id).where(bundle.c.digest == digest)) is not None:
+            return False
         try:
             place.rename(gone)
         except FileNotFoundError:
-            return
-        except OSError as exc:
-            raise StorageUnavailable(
-                f"Bundle {row.id} is removed, but its folder {place} stays: {exc.strerror or exc}.",
-                hint="Remove the folder as a user who may; nothing names it any more.",
-            ) from exc
+            return False
     shutil.rmtree(gone, ignore_errors=True)
+    return True
 
 
 def place_of(digest: str) -> str:

@@ -1,6 +1,10 @@
 """A user clears up: old jobs, then the corpus and the bundle nothing stands on any more."""
 
+import contextlib
+import os
 import shutil
+import sqlite3
+import time
 from pathlib import Path
 
 import pytest
@@ -58,6 +62,24 @@ def test_corpus_and_bundle_go_when_nothing_stands_on_them(crowded: User) -> None
     crowded.runs("corpus", "remove", "extra", "--yes")
     assert not (crowded.home / extra["path"]).exists()
     crowded.runs("corpus", "show", "extra", code=4)
+
+
+def test_a_folder_that_no_bundle_names_is_told_by_doctor_and_goes_with_what_is_as_old(crowded: User) -> None:
+    with contextlib.closing(sqlite3.connect(crowded.home / "postq.db")) as connection, connection:
+        connection.execute("UPDATE corpus SET created_at = '2020-01-01 00:00:00.000000'")
+    left = crowded.home / "bundles" / ("a" * 64)
+    left.mkdir()
+    os.utime(left, times=(time.time() - 2 * 86_400,) * 2)
+    (told,) = [check for check in crowded.asks("doctor")["checks"] if check["check"] == "bundles"]
+    assert str(left) in told["text"]
+    assert "postq bundles add" in told["fix"]
+    assert str(left) not in crowded.runs("prune", "--before", "3d").err
+    assert str(left) not in crowded.runs("prune", "--before", "1d", "--kind", "train").err
+    listed = crowded.runs("prune", "--before", "1d")
+    assert f"note: {left}, which no bundle names, would be removed; add --yes to do it." in listed.messages
+    done = crowded.runs("prune", "--before", "1d", "--yes")
+    assert "Removed 1 folder that no bundle names." in done.messages
+    assert not left.exists()
 
 
 def test_what_is_no_age_is_told(crowded: User) -> None:

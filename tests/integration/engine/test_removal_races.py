@@ -11,8 +11,6 @@ from sqlalchemy.orm import Session
 
 from postq.contracts.specs import ClassifySpec
 from postq.errors import Conflict, NotFound, StorageUnavailable
-from postq.jobs.commit import StoredCounts, commit
-from postq.jobs.leases import Lease
 from postq.jobs.prune import forget_job
 from postq.jobs.schedules import add_schedule
 from postq.jobs.submit import submit
@@ -22,38 +20,15 @@ from postq.models.tables import bundle
 from postq.registry.bundle_place import take_away
 from postq.registry.bundles import count_test_touch, set_alias
 from postq.registry.removal import remove_bundle, remove_corpus
-from postq.tasks import train
 from tests.integration.engine.crossing import Crossed, Verb, alone, only_postgres
+from tests.integration.engine.trainings import DIGEST, finish_training
 from tests.integration.engine.world import World
-
-DIGEST = "c0ffee" + "0" * 58
 
 
 @pytest.fixture
 def home(world: World) -> Path:
     """The folder bundles lie under."""
     return world.settings.home
-
-
-def finish_training(world: World, lease: Lease) -> Verb:
-    """The commit of a training whose bundle has DIGEST, whatever its attempt."""
-    output = world.settings.home / "attempts" / str(lease.attempt_id)
-    made = output / train.BUNDLE_FOLDER
-    made.mkdir(parents=True)
-    (made / "labels.json").write_text("[]")
-    result = {
-        "facts": {"digest": DIGEST, "kind": "tfidf"},
-        "fingerprint": "ab" * 16,
-        "threshold_digest": "t",
-        "labels": ["affirmed"],
-        "size_bytes": 2,
-    }
-
-    def store(session: Session, lease: Lease) -> StoredCounts:
-        home = world.settings.home
-        return train.store(session, lease, result, folder=output, home=home, now=world.now)
-
-    return lambda session: commit(session, lease, now=world.now, settings=world.settings, store=store)
 
 
 @pytest.fixture
