@@ -76,18 +76,17 @@ def add(
 
     Its folder is copied, every file checked against the manifest; it keeps its name, digest and fingerprint.
     What its home's database knew stays there: aliases, its training job, and how often its test split was
-    evaluated. Where the same bundle is here and its folder is damaged, remove that folder first.
+    evaluated. Where the same bundle is here and its folder is damaged, it gets the copy.
     """
     from postq.cli.bundle_name import checked_name
     from postq.db import database_now
     from postq.learning.bundle import copy_bundle
-    from postq.registry.derived import check_place, drafted, keep_bundle
+    from postq.registry.derived import drafted, keep_bundle
 
     invocation = invocation_of(ctx)
     database, home = invocation.database, invocation.settings.home
     with drafted(home, lambda draft: copy_bundle(folder.expanduser(), draft)) as copied:
         checked_name(copied.name)
-        check_place(copied, home=home)
         with database.transaction() as session:
             row = keep_bundle(session, copied, home=home, parents=(), now=database_now(session))
     if json:

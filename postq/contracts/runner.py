@@ -47,6 +47,8 @@ class RunRequest(Record):
     """The newest registered checkpoint of this shard, to resume from."""
     checkpoints: Path | None = None
     """Folder of this attempt (one per token) for new checkpoints; training only."""
+    bundles: Path | None = None
+    """Folder of all bundles, each named by its digest; training only."""
     batch_divisor: int = 1
     """Micro-batches and token budgets are divided by this; doubled after a device OOM."""
     extra: dict[str, str] = {}

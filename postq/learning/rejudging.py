@@ -69,7 +69,7 @@ def read_metrics(bundle: Bundle) -> dict[str, Any]:
     except (OSError, ValueError) as exc:
         raise BundleUnusable(
             f"{METRICS} of the bundle at {bundle.path} cannot be read.",
-            hint="Copy its folder anew from where it was made; or move it away and train the bundle again.",
+            hint="Train the bundle again, or take in a good copy with: postq bundles add FOLDER.",
         ) from exc
     return metrics
 

@@ -8,7 +8,6 @@ import hashlib
 import os
 import re
 import shutil
-import uuid
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -18,13 +17,13 @@ from sqlalchemy.orm import Session
 
 from postq.db import Database
 from postq.errors import StorageUnavailable
+from postq.learning.bundle.mending import ASIDE, aside
 from postq.models.bundle import BundleRow
 from postq.models.tables import bundle, corpus
 from postq.registry.abandoned import ABANDONED_AFTER, abandoned, remove_abandoned
 
-_BUNDLES = "bundles"
+BUNDLES_FOLDER = "bundles"
 """Below home; holds one folder per bundle, named by its digest."""
-_ASIDE = ".draft-"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -41,9 +40,9 @@ def hold_digest(session: Session, digest: str) -> None:
 def put_in_place(session: Session, source: Path, *, digest: str, home: Path) -> str:
     """Move a bundle's folder to its digest's place, unless an equal one is there; returns its path.
 
-    The path is relative to home. The move comes before the commit, and is durable then: a crash between the
-    two leaves a whole folder that no row names, until the bundle is made again or `sweep_unnamed` finds it.
-    Raises StorageUnavailable.
+    The path is relative to home. Whoever made the bundle has mended an equal one before (`mend`). The move
+    comes before the commit, and is durable then: a crash between the two leaves a whole folder that no row
+    names, until the bundle is made again or `sweep_unnamed` finds it. Raises StorageUnavailable.
     """
     hold_digest(session, digest)
     path = place_of(digest)
@@ -93,7 +92,7 @@ def unnamed_folders(session: Session, *, home: Path, before: datetime, now: date
     named = set(session.scalars(sa.select(bundle.c.path)))
     unnamed = [
         place
-        for place in sorted((home / _BUNDLES).glob("*"))
+        for place in sorted((home / BUNDLES_FOLDER).glob("*"))
         if _DIGEST.fullmatch(place.name) and place_of(place.name) not in named
     ]
     of_others = abandoned(unnamed, before=begun)
@@ -110,7 +109,7 @@ def sweep_unnamed(database: Database, places: Iterable[Path], *, home: Path) -> 
         return sum(_let_vanish(database, place, digest=place.name, home=home) for place in places)
     except OSError as exc:
         raise StorageUnavailable(
-            f"A folder in {home / _BUNDLES} that no row names stays: {exc.strerror or exc}.",
+            f"A folder in {home / BUNDLES_FOLDER} that no row names stays: {exc.strerror or exc}.",
             hint="Remove it as a user who may, or let one who may run postq prune.",
         ) from exc
 
@@ -136,12 +135,12 @@ def _let_vanish(database: Database, place: Path, *, digest: str, home: Path) -> 
 
 def place_of(digest: str) -> str:
     """Where the bundle of this digest lies, relative to home."""
-    return f"{_BUNDLES}/{digest}"
+    return f"{BUNDLES_FOLDER}/{digest}"
 
 
 def place_aside(home: Path) -> Path:
     """Where a folder lies that is no bundle yet, or none any more."""
-    return home / _BUNDLES / f"{_ASIDE}{uuid.uuid4().hex}"
+    return aside(home / BUNDLES_FOLDER)
 
 
 def prune_aside(*, home: Path, now: datetime) -> int:
@@ -149,4 +148,4 @@ def prune_aside(*, home: Path, now: datetime) -> int:
 
     A draft that was still being written lies beside its name, under one that holds it.
     """
-    return remove_abandoned((home / _BUNDLES).glob(f"*{_ASIDE}*"), now=now)
+    return remove_abandoned((home / BUNDLES_FOLDER).glob(f"*{ASIDE}*"), now=now)

@@ -15,7 +15,7 @@ from sqlmodel import col
 
 from postq.errors import BundleUnusable
 from postq.learning.bundle.bundle import Bundle, fingerprint
-from postq.learning.bundle.opening import open_bundle
+from postq.learning.bundle.mending import mend
 from postq.learning.bundle.summary import in_short
 from postq.learning.rejudging import read_metrics
 from postq.learning.thresholds.threshold_set import threshold_digest
@@ -27,22 +27,18 @@ from postq.registry.bundles import count_test_touches, register_bundle
 
 @contextmanager
 def drafted(home: Path, make: Callable[[Path], Bundle]) -> Iterator[Bundle]:
-    """A bundle that `make` writes into a draft folder, which is gone afterwards unless it was kept."""
+    """A bundle that `make` writes into a draft folder, which is gone afterwards unless it was kept.
+
+    A damaged folder of the same bundle is mended first, since that one is kept, not the draft; not within
+    the transaction, where reading it whole would hold up every other writer of SQLite.
+    """
     draft = place_aside(home)
     try:
-        yield make(draft)
+        made = make(draft)
+        mend(home / place_of(made.digest), made)
+        yield made
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-
-
-def check_place(bundle: Bundle, *, home: Path) -> None:
-    """Verify the folder of an equal bundle that is here already: it is kept, not the draft.
-
-    Not within a transaction, which would hold up every other writer of SQLite. Raises as `open_bundle` does.
-    """
-    place = home / place_of(bundle.digest)
-    if place.exists():
-        open_bundle(place, expected_digest=bundle.digest)
 
 
 def keep_bundle(

@@ -61,6 +61,6 @@ def read_bundle(folder: Path, *, expected_digest: str | None = None) -> StoredBu
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise BundleUnusable(
             f"The bundle at {folder} has descriptive files that cannot be read: {exc}.",
-            hint="Copy its folder anew from where it was made; or move it away and train the bundle again.",
+            hint="Train the bundle again, or take in a good copy with: postq bundles add FOLDER.",
         ) from exc
     return StoredBundle(bundle=bundle, metrics=metrics, split=split, parts=parts)

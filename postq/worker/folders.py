@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from postq.jobs.leases import Lease
+from postq.registry.bundle_place import BUNDLES_FOLDER
 
 MAKING_TRIES = 5
 """How often a folder is made whose parent another attempt may find empty, and remove, at the same moment."""
@@ -23,6 +24,11 @@ class Folders:
     def checkpoints(self, lease: Lease) -> Path:
         """Checkpoints this attempt writes."""
         return self._job(lease) / f"token-{lease.token}"
+
+    @property
+    def bundles(self) -> Path:
+        """All bundles, each in a folder named by its digest."""
+        return self.home / BUNDLES_FOLDER
 
     def prepare(self, lease: Lease) -> None:
         """Make the attempt's folders, empty, and drop the results of attempts before it."""

@@ -35,6 +35,7 @@ def make_request(session: Session, lease: Lease, *, device: Device, folders: Fol
         output=folders.output(lease),
         checkpoint=_checkpoint(lease, folders),
         checkpoints=folders.checkpoints(lease) if training else None,
+        bundles=folders.bundles if training else None,
         batch_divisor=lease.batch_divisor,
         extra={
             "corpus": f"{corpus.name} v{corpus.version}",

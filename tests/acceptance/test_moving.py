@@ -69,14 +69,16 @@ def test_a_bundle_taken_in_twice_is_one_and_its_own_home_knows_it(
     assert [one["job"] for one in at_home.asks("bundles", "list")] == [1]
 
 
-def test_a_bundle_whose_copy_here_was_damaged_since_is_not_taken_for_it(folder: Path, user: User) -> None:
+def test_a_bundle_whose_copy_here_was_damaged_since_is_mended_by_taking_it_in_again(
+    folder: Path, user: User
+) -> None:
     user.runs("bundles", "add", folder)
     (copy,) = (user.home / "bundles").iterdir()
     (copy / "README.md").write_text("other")
-    refused_here(user, "bundles", "add", folder, code=8, says="README.md")
-    shutil.rmtree(copy)
-    user.runs("bundles", "add", folder)
-    assert "Bundle 1" in user.runs("bundles", "show", "1").out
+    refused_here(user, "rethreshold", "1", code=8, says="README.md")
+    assert user.asks("bundles", "add", folder)["bundle"] == 1
+    assert list((user.home / "bundles").iterdir()) == [copy]
+    user.runs("rethreshold", "1", "--name", "made-here")
 
 
 @pytest.mark.parametrize(

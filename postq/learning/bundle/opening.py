@@ -28,7 +28,7 @@ ALLOWED_SUFFIXES = frozenset(
 MAX_JSON_BYTES = 256 * 2**20
 MAX_MANIFEST_BYTES = 16 * 2**20
 MAX_FILES = 1000
-HINT = "Copy its folder anew from where it was made; or move it away and train the bundle again."
+HINT = "Train the bundle again, or take in a good copy with: postq bundles add FOLDER."
 
 
 def open_bundle(path: Path, *, expected_digest: str | None = None) -> Bundle:

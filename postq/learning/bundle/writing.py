@@ -131,10 +131,10 @@ def _stage(folder: Path) -> Path:
 def _publish(staging: Path, folder: Path) -> None:
     """Flush everything, then make it appear under its name in one step."""
     for path in staging.rglob("*"):
-        _flush(path)
-    _flush(staging)
+        flush(path)
+    flush(staging)
     staging.rename(folder)
-    _flush(folder.parent)
+    flush(folder.parent)
 
 
 def _refused(folder: Path, exc: OSError) -> StorageUnavailable:
@@ -158,7 +158,8 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Bring a file or a folder's list of names to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -25,7 +25,7 @@ from postq.learning.tfidf.vocabulary import Vocabulary
 CONFIG = "tfidf.json"
 VOCABULARY = "vocabulary.json"
 WEIGHTS = "model.safetensors"
-HINT = "Copy its folder anew from where it was made; or move it away and train the bundle again."
+HINT = "Train the bundle again, or take in a good copy with: postq bundles add FOLDER."
 
 
 class TfidfConfig(Record):

@@ -13,7 +13,7 @@ import yaml
 
 from postq.contracts.recipes import TfidfRecipe
 from postq.errors import BundleUnusable, Conflict, DigestMismatch, IntegrityError, StorageUnavailable
-from postq.learning.bundle import Bundle, fingerprint, open_bundle, write_bundle
+from postq.learning.bundle import Bundle, fingerprint, mend, open_bundle, write_bundle
 from postq.learning.bundle.manifest import MANIFEST, Manifest, describe_file, model_digest
 from postq.learning.bundle.score_file import ScoredPart, read_scores
 from postq.learning.bundle.split_file import read_split
@@ -247,6 +247,87 @@ def test_a_folder_that_may_not_be_written_is_said_so(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(StorageUnavailable):
         write(tmp_path / "bundle")
+
+
+def spoil(place: Path) -> None:
+    (place / "labels.json").write_text("[]")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [spoil, lambda place: (place / MANIFEST).unlink(), lambda place: (place / "more.json").write_text("1")],
+)
+def test_a_damaged_copy_is_replaced_by_a_whole_one(damage: Callable[[Path], Any], tmp_path: Path) -> None:
+    sound, copy = write(tmp_path / "sound"), write(tmp_path / "copy")
+    damage(copy.path)
+    assert mend(copy.path, sound)
+    assert open_bundle(copy.path, expected_digest=sound.digest).labels == sound.labels
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "sound"]
+
+
+def test_a_whole_copy_stays_and_none_is_made_where_none_was(tmp_path: Path) -> None:
+    sound, copy = write(tmp_path / "sound"), write(tmp_path / "copy")
+    before = copy.path.stat().st_ino
+    assert not mend(copy.path, sound)
+    assert copy.path.stat().st_ino == before
+    assert not mend(tmp_path / "none", sound)
+    assert not (tmp_path / "none").exists()
+
+
+def test_whoever_opens_a_copy_while_it_is_mended_finds_no_half_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound, copy = write(tmp_path / "sound"), write(tmp_path / "copy")
+    spoil(copy.path)
+    seen: list[set[str] | None] = []
+    rename = Path.rename
+
+    def watched(path: Path, target: Path) -> Path:
+        moved = rename(path, target)
+        seen.append({file.name for file in copy.path.iterdir()} if copy.path.exists() else None)
+        return moved
+
+    monkeypatch.setattr(Path, "rename", watched)
+    assert mend(copy.path, sound)
+    assert all(names in (None, {file.name for file in sound.path.iterdir()}) for names in seen)
+    assert seen[-1] is not None
+
+
+def test_a_copy_that_somebody_else_mends_at_the_same_moment_is_left_to_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound, copy = write(tmp_path / "sound"), write(tmp_path / "copy")
+    spoil(copy.path)
+    rename = Path.rename
+
+    def overtaken(path: Path, target: Path) -> Path:
+        moved = rename(path, target)
+        if path == copy.path:
+            write(copy.path)
+        return moved
+
+    monkeypatch.setattr(Path, "rename", overtaken)
+    assert not mend(copy.path, sound)
+    assert open_bundle(copy.path, expected_digest=sound.digest)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "sound"]
+
+
+def test_a_damaged_copy_that_may_not_be_replaced_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound, copy = write(tmp_path / "sound"), write(tmp_path / "copy")
+    spoil(copy.path)
+    rename = Path.rename
+
+    def deny(path: Path, target: Path) -> Path:
+        if path == copy.path:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", deny)
+    with pytest.raises(StorageUnavailable, match="could not be replaced: Permission denied"):
+        mend(copy.path, sound)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "sound"]
 
 
 def test_scores_and_truths_are_kept_and_read_back(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A training runs on the devices its job asked for, of those the worker that took it has."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,11 @@ import pytest
 from postq.contracts.device import Device
 from postq.contracts.specs import TrainSpec, job_spec
 from postq.learning import training
+from postq.learning.bundle import open_bundle
 from postq.learning.hooks import Hooks
 from postq.tasks import train
 from postq.tasks.resident import Resident
-from tests.unit.tasks.conftest import MakeRequest, train_spec
+from tests.unit.tasks.conftest import Heard, MakeRequest, TrainedBundle, train_spec
 
 ONE = Device(kind="cpu", name="cpu", memory_bytes=2**33)
 TWO = ONE.model_copy(update={"count": 2})
@@ -77,3 +79,22 @@ def test_a_spec_from_before_the_question_means_one_device() -> None:
     assert isinstance(read, TrainSpec)
     assert read.devices == "one"
     assert job_spec.validate_python({**stored, "devices": "all"}).model_dump()["devices"] == "all"
+
+
+def test_a_training_that_ends_in_a_damaged_bundle_makes_it_whole(
+    bundle: TrainedBundle, make_request: MakeRequest, snapshot: Path, tmp_path: Path
+) -> None:
+    # Given the bundle of an equal training in its place, with a file that was damaged since
+    place = tmp_path / "bundles" / bundle.on_disk.digest
+    shutil.copytree(bundle.on_disk.path, place)
+    (place / "labels.json").write_text("[]")
+    # When the training is done again
+    request = make_request(train_spec(), snapshot, bundles=place.parent, extra={"corpus": "opinions v1"})
+    heard = Heard()
+    result = train.run(request, train_spec(), hooks=heard.hooks(), resident=Resident())
+    # Then the folder is whole, and somebody is told
+    assert result["facts"]["digest"] == bundle.on_disk.digest
+    assert open_bundle(place, expected_digest=bundle.on_disk.digest)
+    assert heard.events("bundle") == [
+        "This very bundle was here already, and damaged: its folder is whole again."
+    ]
