@@ -10,7 +10,7 @@ import typer.main
 
 from postq.cli.app import app
 from postq.cli.command import EXIT_CODES, FACTS, CommandFacts
-from postq.cli.listing import LISTINGS
+from postq.cli.printing.listing import LISTINGS
 
 PAGE = Path(__file__).with_suffix(".md")
 INTRODUCTION = """# Command line reference

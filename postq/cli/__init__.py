@@ -1,1 +1,1 @@
-"""The terminal: Typer commands, one file per noun; the only room that prints."""
+"""The terminal: Typer commands, a folder per noun and a file per command; the only room that prints."""

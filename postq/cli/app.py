@@ -9,27 +9,32 @@ from typing import Annotated
 import typer
 
 from postq import __version__
-from postq.cli import bundles, corpus, database, options, predictions, schedule
-from postq.cli.cancel import cancel
-from postq.cli.classify_corpus import classify_corpus
+from postq.cli import options
+from postq.cli.bundles import commands as bundles
+from postq.cli.bundles.rethreshold import rethreshold
 from postq.cli.command import attach
-from postq.cli.compare import compare
-from postq.cli.doctor import doctor
-from postq.cli.drift import drift
-from postq.cli.events import events
+from postq.cli.corpora import commands as corpus
 from postq.cli.failing import FailingClearly
 from postq.cli.invocation import Invocation
-from postq.cli.prune import prune
-from postq.cli.report import report
-from postq.cli.rethreshold import rethreshold
-from postq.cli.retry import retry
-from postq.cli.status import status
-from postq.cli.submit_eval import submit_eval
-from postq.cli.submit_train import submit_train
-from postq.cli.terminal import ready_streams
-from postq.cli.up import up
-from postq.cli.verify import verify
-from postq.cli.worker import worker
+from postq.cli.jobs.cancel import cancel
+from postq.cli.jobs.events import events
+from postq.cli.jobs.retry import retry
+from postq.cli.jobs.status import status
+from postq.cli.jobs.verify import verify
+from postq.cli.judging.compare import compare
+from postq.cli.judging.drift import drift
+from postq.cli.judging.report import report
+from postq.cli.predictions import commands as predictions
+from postq.cli.printing.terminal import ready_streams
+from postq.cli.submitting import schedule
+from postq.cli.submitting.classify import classify_corpus
+from postq.cli.submitting.evaluate import submit_eval
+from postq.cli.submitting.train import submit_train
+from postq.cli.upkeep import database
+from postq.cli.upkeep.doctor import doctor
+from postq.cli.upkeep.prune import prune
+from postq.cli.workers.up import up
+from postq.cli.workers.worker import worker
 
 COLLECT_EVERY = 200_000
 """New objects between two looks for garbage: imports make 150,000 and leave none."""

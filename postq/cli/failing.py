@@ -56,7 +56,7 @@ def _close(invocation: Any) -> None:
 
 
 def _tell(message: str, hint: str) -> None:
-    from postq.cli.terminal import complain
+    from postq.cli.printing.terminal import complain
 
     complain("error", message)
     complain("hint", hint)

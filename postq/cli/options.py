@@ -15,6 +15,7 @@ def switch(*names: str, help: str, panel: str | None = None) -> Any:
 
 
 Json = Annotated[bool, switch("--json", help="Print JSON with documented keys instead of a table.")]
+Yes = Annotated[bool, switch("--yes", help="Do it; without it nothing is removed.")]
 JobNumber = Annotated[int, typer.Argument(metavar="JOB", min=1, help="The job's number.", show_default=False)]
 CorpusReference = Annotated[
     str, typer.Argument(metavar="CORPUS", help="A corpus: NAME (newest version), NAME@VERSION or its number.")

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from docs import cli_reference
 from postq.cli.app import app
 from postq.cli.command import EXIT_CODES, IN_SHORT
-from postq.cli.listing import LISTINGS
+from postq.cli.printing.listing import LISTINGS
 
 ROOT: Any = typer.main.get_command(app)
 COMMANDS = dict(cli_reference.commands(ROOT))

@@ -1,0 +1,1 @@
+"""`postq corpus`: documents read, looked at, checked and removed."""

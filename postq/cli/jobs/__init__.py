@@ -1,0 +1,1 @@
+"""`postq status`, `events`, `verify`, `cancel` and `retry`: submitted jobs, and staying with them."""

@@ -1,0 +1,1 @@
+"""`postq report`, `compare` and `drift`: what was learned, judged from stored facts."""

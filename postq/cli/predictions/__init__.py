@@ -1,0 +1,1 @@
+"""`postq predictions`: what was predicted, and what a person should read first."""

@@ -1,0 +1,1 @@
+"""What is printed and how: the two streams, tables, listings, figures, and the wording of quantities."""

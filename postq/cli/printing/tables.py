@@ -1,0 +1,88 @@
+"""Tables and grids for people; imported only when something is about to be printed."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from postq.cli.printing.column import Column
+from postq.cli.printing.terminal import clean
+
+GAP = 2
+MIN_FLEXIBLE = 10
+"""Columns a wrapped cell keeps on a narrow terminal; where it would get less, each row is a block."""
+
+
+class FittedListing:
+    """A table where the window is wide enough, else a block of lines a row: nothing is cut at its edge."""
+
+    def __init__(self, columns: Sequence[Column[Any]], rows: Sequence[Any]) -> None:
+        self._shown = [column for column in columns if column.heading]
+        self._rows = rows
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Asked by the console, which alone knows how wide it is."""
+        if self._least_width() <= options.max_width:
+            yield _listing_table(self._shown, self._rows)
+            return
+        for number, row in enumerate(self._rows):
+            if number:
+                yield ""
+            yield facts((column.heading, cell(column, row)) for column in self._shown)
+
+    def _least_width(self) -> int:
+        """Columns of the terminal under which something would be cut off."""
+        widths = (self._least_width_of(column) for column in self._shown)
+        return sum(widths) + GAP * (len(self._shown) - 1)
+
+    def _least_width_of(self, column: Column[Any]) -> int:
+        lines = [line for row in self._rows for line in cell(column, row).plain.split("\n")]
+        widest = max(map(cell_len, [column.heading or "", *lines]))
+        return min(widest, MIN_FLEXIBLE) if column.flexible else widest
+
+
+def _listing_table(shown: Sequence[Column[Any]], rows: Sequence[Any]) -> Table:
+    """One line a row, headings dim, no frame."""
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
+    for column in shown:
+        table.add_column(
+            column.heading,
+            justify="right" if column.right else "left",
+            no_wrap=not column.flexible,
+            overflow="ellipsis" if not column.flexible else "fold",
+            min_width=MIN_FLEXIBLE if column.flexible else None,
+        )
+    for row in rows:
+        table.add_row(*(cell(column, row) for column in shown))
+    return table
+
+
+def cell(column: Column[Any], row: Any) -> Text:
+    """One cell, safe to print whatever the data holds."""
+    shown = column.cell(row) if column.cell else column.value(row)
+    text = "" if shown is None else f"{shown:,}" if isinstance(shown, int) else str(shown)
+    return Text("\n".join(map(clean, text.split("\n"))), style=column.style(row) if column.style else "")
+
+
+def grid(rows: Iterable[Sequence[RenderableType]], *, indent: int = 2) -> RenderableType:
+    """Rows without headings, set in by `indent` columns; long cells are wrapped, and no digest is cut."""
+    listed = list(rows)
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for _ in range(max(map(len, listed), default=0)):
+        table.add_column(overflow="fold")
+    for row in listed:
+        table.add_row(*row)
+    return Padding(table, (0, 0, 0, indent))
+
+
+def facts(pairs: Iterable[tuple[str, RenderableType | None]]) -> RenderableType:
+    """Names, dim, with their values beside them; pairs without a value are left out."""
+    return grid(
+        (Text(name, style="dim"), Text(clean(value)) if isinstance(value, str) else value)
+        for name, value in pairs
+        if value is not None and str(value) != ""
+    )

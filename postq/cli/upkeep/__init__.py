@@ -1,0 +1,1 @@
+"""`postq doctor`, `db` and `prune`: an installation, and keeping it in order."""

@@ -1,0 +1,277 @@
+"""The checks of `postq doctor`: each looks at one thing and says how to mend it when it is not right."""
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from postq.cli.invocation import Invocation
+from postq.cli.printing.wording import short_path, size
+from postq.counted import counted
+from postq.errors import PostqError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from postq.db import Database
+
+LOW_DISK_BYTES = 2 * 10**9
+"""Under this a training may not be able to write its checkpoints."""
+BROKER_SECONDS = 3.0
+OTHER_VARIABLES = {"POSTQ_CONFIG", "POSTQ_CRASH_AT", "POSTQ_CRASH_ONCE", "POSTQ_CRASH_SIGNAL"}
+"""Read from the environment without being settings."""
+
+
+class Level(StrEnum):
+    """How a check came out."""
+
+    OK = "ok"
+    NOTE = "note"  # works, but the user may want to know
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What one check found."""
+
+    check: str
+    level: Level
+    text: str
+    fix: str = ""
+
+
+def run_checks(invocation: Invocation) -> Iterator[Finding]:
+    """Every check in turn; one that fails says so and the rest go on."""
+    for name, check in CHECKS:
+        try:
+            yield from check(invocation)
+        except PostqError as exc:
+            yield Finding(check=name, level=Level.BROKEN, text=exc.message, fix=exc.hint)
+
+
+def _environment(invocation: Invocation) -> Iterator[Finding]:
+    """A misspelt variable sets nothing, and nobody else would say so."""
+    from difflib import get_close_matches
+
+    known = {f"POSTQ_{name.upper()}" for name, _ in invocation.settings} | OTHER_VARIABLES
+    for name in sorted(os.environ):
+        if name.upper().startswith("POSTQ_") and name.upper() not in known:
+            close = get_close_matches(name.upper(), sorted(known), n=1)
+            fix = f"Did you mean {close[0]}?" if close else "Unset it, or correct its name."
+            yield Finding(check="settings", level=Level.NOTE, text=f"{name} is no setting of postq.", fix=fix)
+
+
+def _home(invocation: Invocation) -> Iterator[Finding]:
+    import tempfile
+
+    home = invocation.settings.home
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o750)
+        with tempfile.TemporaryFile(dir=home):
+            pass
+    except OSError as exc:
+        yield Finding(
+            check="home",
+            level=Level.BROKEN,
+            text=f"{short_path(home)} cannot be written: {exc.strerror}.",
+            fix="Set POSTQ_HOME, or --home, to a folder this user may write.",
+        )
+        return
+    yield _disk(home)
+
+
+def _disk(home: "Path") -> Finding:
+    free = shutil.disk_usage(home).free
+    text = f"{short_path(home)}, {size(free)} free"
+    if free >= LOW_DISK_BYTES:
+        return Finding(check="home", level=Level.OK, text=text)
+    return Finding(
+        check="home",
+        level=Level.NOTE,
+        text=f"{text}: little room for checkpoints and snapshots.",
+        fix="Make room, or set POSTQ_HOME to a larger disk.",
+    )
+
+
+def _database(invocation: Invocation) -> Iterator[Finding]:
+    database = invocation.unchecked_database
+    yield _schema(database, "SQLite, embedded" if database.is_sqlite else "PostgreSQL")
+
+
+def _schema(database: "Database", kind: str) -> Finding:
+    from postq.migrations import current_revision, ensure_schema, head_revision
+
+    if database.is_sqlite:
+        ensure_schema(database)  # the embedded database is laid on first use, as by any other command
+    current = current_revision(database)
+    if current == head_revision():
+        _try_to_write(database)
+        return Finding(check="database", level=Level.OK, text=f"{kind}, schema {current}")
+    return _wrong_schema(kind, current)
+
+
+def _try_to_write(database: "Database") -> None:
+    """Ask for every table's write lock and change nothing. Raises DatabaseUnavailable where rights lack."""
+    import sqlalchemy as sa
+
+    from postq.models.tables import EVERY
+
+    with database.transaction() as session:
+        for table in EVERY:
+            session.execute(sa.delete(table).where(sa.false()))
+
+
+def _wrong_schema(kind: str, current: str | None) -> Finding:
+    from postq.migrations import head_revision
+
+    state = "without postq's tables" if current is None else f"schema {current}"
+    return Finding(
+        check="database",
+        level=Level.BROKEN,
+        text=f"{kind}, {state}; this postq needs schema {head_revision()}.",
+        fix=_schema_fix(current),
+    )
+
+
+def _schema_fix(current: str | None) -> str:
+    from postq.migrations import revisions
+
+    if current is None:
+        return "Run: postq db upgrade."
+    return (
+        "Stop older workers, then run: postq db upgrade." if current in revisions() else "Upgrade postq here."
+    )
+
+
+def _bundles(invocation: Invocation) -> Iterator[Finding]:
+    """Folders that no row names; nothing is said where there are none."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from postq.db import database_now
+    from postq.registry.bundle_place import unnamed_folders
+
+    home = invocation.settings.home
+    try:
+        with invocation.unchecked_database.reading() as session:
+            now = database_now(session)
+            folders = unnamed_folders(session, home=home, before=now, now=now)
+    except (PostqError, SQLAlchemyError):  # told above, by the check of the database
+        return
+    for folder in folders:
+        yield Finding(
+            check="bundles",
+            level=Level.NOTE,
+            text=f"{short_path(folder)} is named by no bundle, as after a crash at a training's end "
+            "or when an older database was restored.",
+            fix="Keep it with: postq bundles add FOLDER. Once it is old enough, postq prune removes it.",
+        )
+
+
+def _workers(invocation: Invocation) -> Iterator[Finding]:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from postq.cli.workers.living import living_workers
+
+    try:
+        living = living_workers(invocation.unchecked_database, invocation.settings)
+    except (PostqError, SQLAlchemyError):  # told above, by the check of the database
+        yield Finding(check="workers", level=Level.NOTE, text="not known while the database is not usable")
+        return
+    for row in living:
+        text = f"{row.device_kind} on {row.hostname}, {row.state}, process {row.pid}"
+        yield Finding(check="workers", level=Level.OK, text=text)
+    if not living:
+        yield Finding(
+            check="workers",
+            level=Level.NOTE,
+            text="no worker is running; jobs wait until one is.",
+            fix="Start one per device with: postq up",
+        )
+
+
+def _broker(invocation: Invocation) -> Iterator[Finding]:
+    settings = invocation.settings
+    if settings.embedded_broker:
+        yield Finding(check="broker", level=Level.OK, text="embedded: workers find work by polling")
+        return
+    from postq.broker import broker_connection
+
+    url = settings.broker_url.get_secret_value()
+    try:
+        with broker_connection(settings, timeout_seconds=BROKER_SECONDS) as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=BROKER_SECONDS)
+            yield Finding(check="broker", level=Level.OK, text=f"{_broker_name(url)} answers")
+    except Exception as exc:  # each driver has its own family of errors
+        yield _broken_broker(url, exc)
+
+
+def _broker_name(url: str) -> str:
+    return "RabbitMQ" if url.startswith("amqp") else "Redis"
+
+
+def _broken_broker(url: str, exc: Exception) -> Finding:
+    from postq.logs import mask_secrets
+
+    reason = (str(exc).strip() or type(exc).__name__).splitlines()[0]
+    return Finding(
+        check="broker",
+        level=Level.BROKEN,
+        text=f"{mask_secrets(url)} does not answer: {mask_secrets(reason).rstrip('.')}.",
+        fix="Start the broker or correct POSTQ_BROKER_URL. Jobs can be submitted and run meanwhile.",
+    )
+
+
+def _devices(invocation: Invocation) -> Iterator[Finding]:
+    from postq.devices import detect_devices, usable_cores
+
+    del invocation
+    for device in detect_devices():
+        cores = f", {counted(usable_cores(), 'core')}" if device.kind == "cpu" else ""
+        name = f" {device.name}" if device.name else ""
+        text = f"{device.label}{name}{cores}, {size(device.memory_bytes)} memory"
+        yield Finding(check="devices", level=Level.OK, text=text)
+
+
+EXTRAS = (
+    ("tfidf", ("sklearn", "safetensors", "datasketch"), "train and run TF-IDF bundles"),
+    ("encoders", ("torch", "transformers", "tokenizers"), "train and run encoders"),
+    ("postgres", ("psycopg",), "use PostgreSQL"),
+    ("redis", ("redis",), "use Redis"),
+)
+
+
+def _extras(invocation: Invocation) -> Iterator[Finding]:
+    del invocation
+    missing = {extra: _missing(modules) for extra, modules, _ in EXTRAS}
+    installed = [extra for extra, modules in missing.items() if not modules]
+    if installed:
+        yield Finding(check="extras", level=Level.OK, text=f"installed: {', '.join(installed)}")
+    for extra, _, purpose in EXTRAS:
+        if missing[extra]:
+            yield Finding(
+                check="extras",
+                level=Level.NOTE,
+                text=f"{extra} is not installed ({', '.join(missing[extra])}); it is needed to {purpose}.",
+                fix=f"pip install 'postq[{extra}]'",
+            )
+
+
+def _missing(modules: tuple[str, ...]) -> list[str]:
+    return [module for module in modules if importlib.util.find_spec(module) is None]
+
+
+Check = Callable[[Invocation], Iterator[Finding]]
+CHECKS: tuple[tuple[str, Check], ...] = (
+    ("settings", _environment),
+    ("home", _home),
+    ("database", _database),
+    ("broker", _broker),
+    ("devices", _devices),
+    ("extras", _extras),
+    ("bundles", _bundles),
+    ("workers", _workers),
+)
+"""In the order they are shown."""
