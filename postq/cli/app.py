@@ -25,7 +25,7 @@ from postq.cli.judging.compare import compare
 from postq.cli.judging.drift import drift
 from postq.cli.judging.report import report
 from postq.cli.predictions import commands as predictions
-from postq.cli.printing.terminal import ready_streams
+from postq.cli.printing.terminal import answering, ready_streams
 from postq.cli.submitting import schedule
 from postq.cli.submitting.classify import classify_corpus
 from postq.cli.submitting.evaluate import submit_eval
@@ -58,7 +58,8 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:  # noqa: FBT001  (Typer calls it with the flag's value)
     if wanted:
-        sys.stdout.write(f"postq {__version__}\n")
+        with answering():
+            sys.stdout.write(f"postq {__version__}\n")
         raise typer.Exit
 
 

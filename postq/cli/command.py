@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 import typer
 
+from postq.cli.printing.help import HelpfulCommand, HelpfulGroup
+
 Body = TypeVar("Body", bound=Callable[..., Any])
 
 EXIT_CODES: dict[int, str] = {
@@ -73,12 +75,12 @@ def attach(app: typer.Typer, *bodies: Callable[..., Any], panel: str | None = No
     """Add declared commands to an application, in this order."""
     for body in bodies:
         facts = FACTS[body]
-        app.command(facts.name, epilog=_epilog(facts), rich_help_panel=panel)(body)
+        app.command(facts.name, cls=HelpfulCommand, epilog=_epilog(facts), rich_help_panel=panel)(body)
 
 
 def group(help_text: str, *bodies: Callable[..., Any]) -> typer.Typer:
     """A noun with several verbs, such as `postq corpus`."""
-    app = typer.Typer(help=help_text, no_args_is_help=True, rich_markup_mode="rich")
+    app = typer.Typer(cls=HelpfulGroup, help=help_text, no_args_is_help=True, rich_markup_mode="rich")
     attach(app, *bodies)
     return app
 

@@ -5,12 +5,12 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
 
 from postq.cli.invocation import Invocation
+from postq.cli.printing.help import HelpfulGroup
 from postq.errors import PostqError
 from postq.unfit import in_few_words
 
@@ -18,8 +18,16 @@ BUG_EXIT_CODE = 70
 """EX_SOFTWARE of sysexits.h: an error postq did not foresee."""
 
 
-class FailingClearly(TyperGroup):
+class FailingClearly(HelpfulGroup):
     """The root command: whatever a command raises ends here."""
+
+    def main(self, *args: Any, **given: Any) -> NoReturn:
+        """Run the command line and exit, with errors in reading the root's own flags told like all others."""
+        try:
+            with told_clearly(None):
+                sys.exit(super().main(*args, **{**given, "standalone_mode": False}))
+        except typer.Exit as exc:
+            sys.exit(exc.exit_code)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; turn its errors into messages and exit codes."""
@@ -32,12 +40,13 @@ class FailingClearly(TyperGroup):
 
 @contextmanager
 def told_clearly(ctx: Any) -> Iterator[None]:
-    """Let Typer's own errors and exits pass, tell postq's in two lines, and own up to all others."""
+    """Let exits pass, tell postq's errors and wrong usage in two lines, and own up to all others."""
     try:
         yield
     except typer.TyperException as exc:
-        exc.message = in_few_words(exc.message)
-        raise
+        if type(exc).__name__ != "NoArgsIsHelpError":  # the help is the answer, and stands there already
+            _tell_wrong_usage(exc)
+        raise typer.Exit(exc.exit_code) from None
     except (typer.Exit, typer.Abort, KeyboardInterrupt, BrokenPipeError):
         raise
     except PostqError as exc:
@@ -62,8 +71,15 @@ def _tell(message: str, hint: str) -> None:
     complain("hint", hint)
 
 
+def _tell_wrong_usage(exc: typer.TyperException) -> None:
+    exc.message = in_few_words(exc.message)
+    path = exc.ctx.command_path if getattr(exc, "ctx", None) else "postq"  # type: ignore[attr-defined]
+    message = exc.format_message().strip()
+    _tell(message if message[-1:] in ".?!" else f"{message}.", f"See how it is used with: {path} --help.")
+
+
 def _verbose(ctx: Any) -> bool:
-    return bool(getattr(ctx.obj, "verbose", False) or ctx.params.get("verbose", False))
+    return ctx is not None and bool(getattr(ctx.obj, "verbose", False) or ctx.params.get("verbose", False))
 
 
 def _own_up(exc: Exception, ctx: Any) -> None:
@@ -80,7 +96,7 @@ def _own_up(exc: Exception, ctx: Any) -> None:
 
 
 def _secrets(ctx: Any) -> tuple[str, ...]:
-    return getattr(ctx.obj, "secrets", ())
+    return getattr(getattr(ctx, "obj", None), "secrets", ())
 
 
 def _keep(text: str, ctx: Any) -> Path | None:

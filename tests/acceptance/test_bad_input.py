@@ -260,7 +260,5 @@ def test_a_file_that_is_no_database_is_told(user: User) -> None:
 
 def test_wrong_usage_is_two(user: User) -> None:
     for words in (("statsu",), ("status", "seven"), ("submit-train",), ("status", "--state", "done")):
-        answer = user.tries(*words)
-        assert answer.code == 2
-        assert "Usage" in answer.err
-        assert "Traceback" not in answer.err
+        refused_here(user, *words, code=2, says=r"No such|Invalid|Missing")
+        assert "--help" in user.tries(*words).messages[1]

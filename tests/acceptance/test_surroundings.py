@@ -145,7 +145,9 @@ def test_a_closed_standard_output_fails_no_command(user: User) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a file that is always full")
-@pytest.mark.parametrize("words", ["doctor", "status --json"])
+@pytest.mark.parametrize(
+    "words", ["doctor", "status --json", "--help", "--version", "", "bundles", "status --help"]
+)
 def test_a_standard_output_that_is_full_is_told(user: User, words: str) -> None:
     command = f"{shlex.quote(sys.executable)} -m postq {words} >/dev/full"
     done = subprocess.run(command, shell=True, env=user.environment, capture_output=True, check=False)

@@ -13,8 +13,8 @@ from postq.cli.failing import FailingClearly
 from postq.cli.invocation import Invocation
 
 
-def run(error: BaseException, *arguments: str, flags: dict[str, str] | None = None) -> Result:
-    """Run a command that raises `error`."""
+def app_that_raises(error: BaseException, flags: dict[str, str] | None = None) -> typer.Typer:
+    """An application whose command `go` raises `error`."""
     app = typer.Typer(cls=FailingClearly, pretty_exceptions_enable=False)
 
     @app.callback()
@@ -25,7 +25,12 @@ def run(error: BaseException, *arguments: str, flags: dict[str, str] | None = No
     def go() -> None:
         raise error
 
-    return CliRunner().invoke(app, [*arguments, "go"])
+    return app
+
+
+def run(error: BaseException, *arguments: str, flags: dict[str, str] | None = None) -> Result:
+    """Run a command that raises `error`."""
+    return CliRunner().invoke(app_that_raises(error, flags), [*arguments, "go"])
 
 
 def every_error() -> list[type[errors.PostqError]]:
@@ -92,9 +97,19 @@ def test_what_is_no_error_passes_through(error: BaseException) -> None:
     assert "error" not in done.stderr
 
 
-def test_wrong_usage_stays_typers_own() -> None:
-    done = run(RuntimeError("never reached"), "--no-such-flag")
+@pytest.mark.parametrize(
+    ("words", "said", "path"),
+    [
+        (["--no-such-flag", "go"], "No such option: --no-such-flag.", "root"),
+        (["go", "--no-such-flag"], "No such option: --no-such-flag.", "root go"),
+        (["gone"], "No such command 'gone'. Did you mean 'go'?", "root"),
+    ],
+)
+def test_wrong_usage_is_two_lines_that_name_the_help(words: list[str], said: str, path: str) -> None:
+    done = CliRunner().invoke(app_that_raises(RuntimeError("never reached")), words, prog_name="root")
     assert done.exit_code == 2
+    assert done.stderr == f"error: {said}\nhint: See how it is used with: {path} --help.\n"
+    assert done.stdout == ""
 
 
 def test_every_class_of_error_has_a_documented_exit_code() -> None:
