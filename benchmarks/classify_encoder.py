@@ -80,7 +80,7 @@ class Bench:
         self.postq("classify-corpus", "learn", "--bundle", "job:1", "--wait")
 
     def _backbone(self) -> Path:
-        from postq.learning.encoder.tiny import build_tiny_longformer, snapshot_texts
+        from postq.learning.encoder.backbones.tiny import build_tiny_longformer, snapshot_texts
 
         (snapshot,) = (self.home / "corpora").glob("learn-*")
         return build_tiny_longformer(
@@ -170,8 +170,8 @@ def bare(bundle_path: Path, snapshot: Path, scores_file: Path, device_label: str
     from postq.corpus.snapshot import read_documents
     from postq.devices import parse_device
     from postq.learning.bundle import open_bundle
-    from postq.learning.encoder.inference import document_logits
-    from postq.learning.encoder.scorer import WINDOW_DOCUMENTS, EncoderScorer
+    from postq.learning.encoder.forward.inference import document_logits
+    from postq.learning.encoder.scoring.scorer import WINDOW_DOCUMENTS, EncoderScorer
 
     bundle = open_bundle(bundle_path)
     loaded = EncoderScorer(bundle, parse_device(device_label), max_tokens_per_batch=None)

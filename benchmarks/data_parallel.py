@@ -23,9 +23,9 @@ from postq.contracts.document import Document
 from postq.contracts.recipes import EncoderRecipe
 from postq.devices import cpu_device, cuda_devices, joined
 from postq.learning.data import TrainingData
-from postq.learning.encoder.tiny import build_tiny_longformer
-from postq.learning.encoder.training import train_encoder
-from postq.learning.encoder.workbench import copy_weights
+from postq.learning.encoder.backbones.tiny import build_tiny_longformer
+from postq.learning.encoder.steps.workbench import copy_weights
+from postq.learning.encoder.training.fine_tuning import train_encoder
 from postq.learning.hooks import Hooks
 
 LABELS = tuple(f"label {number}" for number in range(20))

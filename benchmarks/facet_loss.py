@@ -15,7 +15,7 @@ from benchmarks.recording import record
 from postq.contracts.device import Device
 from postq.contracts.recipes import EncoderRecipe, LabelRecipe
 from postq.learning.data import TrainingData
-from postq.learning.encoder.training import train_encoder
+from postq.learning.encoder.training.fine_tuning import train_encoder
 from postq.learning.hooks import Hooks
 from postq.learning.labels import indicator_matrix
 from postq.learning.metrics.ranking import average_precision

@@ -33,9 +33,9 @@ from postq.contracts.device import Device
 from postq.contracts.document import Document
 from postq.contracts.recipes import EncoderRecipe, LabelRecipe
 from postq.learning.data import TrainingData
-from postq.learning.encoder.quiet import quiet_transformers
-from postq.learning.encoder.tiny import build_tiny_longformer
-from postq.learning.encoder.training import train_encoder
+from postq.learning.encoder.backbones.quiet import quiet_transformers
+from postq.learning.encoder.backbones.tiny import build_tiny_longformer
+from postq.learning.encoder.training.fine_tuning import train_encoder
 from postq.learning.hooks import Hooks
 from postq.learning.labels import indicator_matrix
 from postq.learning.longformer import fastest_threads

@@ -57,7 +57,7 @@ PRESETS: dict[str, Recipe] = {
         baseline=False,
     ),
 }
-"""`tiny-longformer` goes with a small random backbone made by `learning/encoder/tiny.py`: demo and tests."""
+"""`tiny-longformer` goes with the backbone of `learning/encoder/backbones/tiny.py`: demo and tests."""
 
 ALIASES = {"default": "longformer"}
 

@@ -57,7 +57,7 @@ def load_scorer(
             return EnsembleScorer(
                 bundle, device, max_tokens_per_batch=max_tokens_per_batch, batch_divisor=batch_divisor
             )
-        from postq.learning.encoder.scorer import EncoderScorer
+        from postq.learning.encoder.scoring.scorer import EncoderScorer
 
         return EncoderScorer(
             bundle, device, max_tokens_per_batch=max_tokens_per_batch, batch_divisor=batch_divisor

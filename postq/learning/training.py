@@ -165,7 +165,7 @@ def _about_data(data: TrainingData, judged: JudgedModel, *, hooks: Hooks) -> lis
 
 def _check_backbone(recipe: EncoderRecipe) -> None:
     try:
-        from postq.learning.encoder.backbones import check_backbone
+        from postq.learning.encoder.backbones.loading import check_backbone
     except ImportError as exc:
         raise _missing("encoders", exc) from exc
     check_backbone(recipe.backbone)
@@ -203,7 +203,7 @@ def _train_encoder(
     batch_divisor: int,
 ) -> Outcome:
     try:
-        from postq.learning.encoder.training import train_encoder
+        from postq.learning.encoder.training.fine_tuning import train_encoder
     except ImportError as exc:
         raise _missing("encoders", exc) from exc
     trained = train_encoder(

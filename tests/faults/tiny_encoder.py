@@ -14,7 +14,14 @@ def encoder_spec(ground: Ground, *, epochs: int = 2) -> TrainSpec:
     with ground.database.reading() as session:
         snapshot = ground.home / session.get_one(Corpus, 1).path
     folder = ground.scratch / "tiny"
-    command = [sys.executable, "-m", "postq.learning.encoder.tiny", str(folder), "--snapshot", str(snapshot)]
+    command = [
+        sys.executable,
+        "-m",
+        "postq.learning.encoder.backbones.tiny",
+        str(folder),
+        "--snapshot",
+        str(snapshot),
+    ]
     subprocess.run(command, check=True, timeout=240, env=ground.environment(), capture_output=True)
     recipe = EncoderRecipe(
         backbone=str(folder),

@@ -9,7 +9,7 @@ from pathlib import Path
 from postq import errors
 from postq.errors import ExtraMissing, PostqError
 
-ROOM = "postq.learning.encoder"
+ROOM = "postq.learning.encoder.backbones"
 
 
 def make_tiny(folder: Path, *, snapshot: Path, seed: int) -> None:

@@ -103,10 +103,10 @@ def make_encoder(
 ) -> dict[str, Any]:
     """An encoder bundle with its real TF-IDF baseline; only the fine-tuning itself is scripted."""
     material = data or training_data()
-    module = ModuleType("postq.learning.encoder.training")
+    module = ModuleType("postq.learning.encoder.training.fine_tuning")
     scripted = ScriptedEncoder(material.labels, noise=noise, detections=detections)
     module.train_encoder = lambda *_args, **_named: scripted  # type: ignore[attr-defined]
-    patch.setitem(sys.modules, "postq.learning.encoder.training", module)
+    patch.setitem(sys.modules, "postq.learning.encoder.training.fine_tuning", module)
     patch.setattr("postq.learning.training._check_backbone", lambda recipe: None)
     recipe = ENCODER.model_copy(update=changes)
     return train_bundle(recipe, material, output=folder, name="reader", device=CPU, hooks=Hooks())

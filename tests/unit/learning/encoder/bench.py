@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from postq.contracts.recipes import EncoderRecipe
-from postq.learning.encoder.losses import build_loss
-from postq.learning.encoder.optimizer import build_optimizer, build_scheduler, plan_schedule
-from postq.learning.encoder.state import TrainingState
-from postq.learning.encoder.tokens import TokenisedText
-from postq.learning.encoder.workbench import Examples, Workbench
+from postq.learning.encoder.steps.losses import build_loss
+from postq.learning.encoder.steps.optimizer import build_optimizer, build_scheduler, plan_schedule
+from postq.learning.encoder.steps.state import TrainingState
+from postq.learning.encoder.steps.workbench import Examples, Workbench
+from postq.learning.encoder.tokens.tokeniser import TokenisedText
 from postq.learning.hooks import Hooks
 
 

@@ -9,7 +9,7 @@ import torch
 from transformers import BertConfig, BertModel
 
 from postq.contracts.recipes import EncoderRecipe
-from postq.learning.encoder.tiny import build_tiny_longformer
+from postq.learning.encoder.backbones.tiny import build_tiny_longformer
 from tests.unit.learning.encoder.material import FILLER, TOPICS, opinions, save_wordpiece
 
 

@@ -1,0 +1,1 @@
+"""Backbones: loaded and checked, read for label names, converted, or made small for tests."""

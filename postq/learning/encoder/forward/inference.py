@@ -1,0 +1,168 @@
+"""Logits of tokenised documents: token-budget batches formed by length, halved when memory runs out."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import structlog
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from postq.contracts.device import Device
+from postq.learning.encoder.forward.calling import Batch, Pooling, forward_logits
+from postq.learning.encoder.forward.compute import is_out_of_memory, release_memory
+from postq.learning.encoder.tokens.tokeniser import TokenIds, TokenisedText
+
+log = structlog.get_logger()
+Logits = NDArray[np.float32]
+
+ONE_AT_A_TIME = 1
+"""Tokens: a batch always holds at least one sequence, and with this budget no other."""
+ACCELERATOR_TOKENS = 16_384
+
+
+@dataclass(slots=True)
+class TokenBudget:
+    """The most padded tokens in one batch; halves for good when the device runs out of memory."""
+
+    tokens: int
+
+    def halve(self) -> None:
+        """Allow half as many tokens from now on."""
+        self.tokens = max(1, self.tokens // 2)
+
+
+def token_budget(device: Device, *, asked: int | None, divisor: int) -> TokenBudget:
+    """The budget asked for; by default one document at a time on a CPU, a full batch on an accelerator.
+
+    How a matrix product is cut, and so its last bits, follows from the shape of the whole batch. Alone, a
+    document has the same shape and hence the same score whatever shard, attempt or order it comes in. On a
+    CPU that costs nothing from about 500 tokens on (docs/performance.md).
+    """
+    if asked is None:
+        asked = ONE_AT_A_TIME if device.kind == "cpu" else ACCELERATOR_TOKENS
+    return TokenBudget(max(1, asked // divisor))
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    document: int
+    ids: TokenIds
+
+
+@dataclass(slots=True)
+class _Pooled:
+    """The running pool of one document's pieces."""
+
+    waiting: int
+    value: Logits | None = None
+
+    def add(self, logits: Logits, *, pooling: Pooling) -> None:
+        self.waiting -= 1
+        if self.value is None:
+            self.value = logits
+        elif pooling == "max":
+            self.value = np.maximum(self.value, logits)
+        else:
+            self.value = self.value + logits
+
+
+def document_logits(
+    model: nn.Module,
+    documents: Sequence[TokenisedText],
+    *,
+    budget: TokenBudget,
+    pooling: Pooling,
+    before_batch: Callable[[], None] = lambda: None,
+) -> Iterator[tuple[list[int], Logits]]:
+    """(indices, logits (docs, labels)) of documents as their last piece is done, longest first.
+
+    Every document comes exactly once. `before_batch` is called before each forward pass and may raise.
+    `model` is a `runnable_form` in eval mode. A document's logits are NaN where the model's are.
+    """
+    pooled = [_Pooled(waiting=len(document.pieces)) for document in documents]
+    sizes = [len(document.pieces) for document in documents]
+    for pieces, logits in _piece_logits(model, documents, budget=budget, before_batch=before_batch):
+        done = []
+        for piece, row in zip(pieces, logits, strict=True):
+            entry = pooled[piece.document]
+            entry.add(row, pooling=pooling)
+            if entry.waiting == 0:
+                done.append(piece.document)
+        if done:
+            yield done, np.stack([_settled(pooled[i], sizes[i], pooling=pooling) for i in done])
+
+
+def _settled(entry: _Pooled, pieces: int, *, pooling: Pooling) -> Logits:
+    assert entry.value is not None
+    value, entry.value = entry.value, None
+    return value / np.float32(pieces) if pooling == "mean" and pieces > 1 else value
+
+
+def _piece_logits(
+    model: nn.Module,
+    documents: Sequence[TokenisedText],
+    *,
+    budget: TokenBudget,
+    before_batch: Callable[[], None],
+) -> Iterator[tuple[list[_Piece], Logits]]:
+    """Batches of pieces with their logits; on CUDA each is read back while the next one runs."""
+    queue = [_Piece(index, ids) for index, document in enumerate(documents) for ids in document.pieces]
+    queue.sort(key=lambda piece: len(piece.ids), reverse=True)
+    start = 0
+    pending: tuple[list[_Piece], _Readback] | None = None
+    while start < len(queue):
+        before_batch()
+        pieces = _next_batch(queue, start, budget=budget)
+        logits = _forward_or_halve(model, pieces, budget=budget)
+        if logits is None:
+            continue
+        start += len(pieces)
+        if pending is not None:
+            yield pending[0], pending[1].numpy()
+        pending = (pieces, _Readback(logits))
+    if pending is not None:
+        yield pending[0], pending[1].numpy()
+
+
+def _next_batch(queue: list[_Piece], start: int, *, budget: TokenBudget) -> list[_Piece]:
+    # The queue is sorted, so the first piece is the longest and decides the padding.
+    count = max(1, budget.tokens // len(queue[start].ids))
+    return queue[start : start + count]
+
+
+def _forward_or_halve(model: nn.Module, pieces: list[_Piece], *, budget: TokenBudget) -> Tensor | None:
+    """The logits, or None after the budget was halved because the batch did not fit."""
+    try:
+        # Not inference_mode: forms may keep derived weights, which training must be able to use afterwards.
+        with torch.no_grad():
+            return forward_logits(model, Batch(pieces=tuple(piece.ids for piece in pieces)))
+    except RuntimeError as exc:
+        if len(pieces) == 1 or not is_out_of_memory(exc):
+            raise
+        budget.tokens = len(pieces) * len(pieces[0].ids)
+        budget.halve()
+        log.warning("The device ran out of memory; the batch is halved.", token_budget=budget.tokens)
+    release_memory(next(model.parameters()).device)
+    return None
+
+
+class _Readback:
+    """A copy to the host that does not wait for the device until its values are asked for."""
+
+    def __init__(self, logits: Tensor) -> None:
+        self._event: torch.cuda.Event | None = None
+        if logits.device.type != "cuda":
+            self._host = logits.cpu()
+            return
+        self._host = torch.empty(logits.shape, dtype=logits.dtype, pin_memory=True)
+        self._host.copy_(logits, non_blocking=True)
+        self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        self._event.record()
+
+    def numpy(self) -> Logits:
+        if self._event is not None:
+            self._event.synchronize()
+        values: Logits = self._host.numpy()
+        return values

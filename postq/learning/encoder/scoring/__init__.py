@@ -1,0 +1,1 @@
+"""Bulk scoring with an encoder bundle, and the space its scores lie in."""

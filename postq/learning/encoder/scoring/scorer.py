@@ -1,0 +1,178 @@
+"""Bulk scoring with an encoder bundle: tokens made ahead of the device, batches by token budget."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import structlog
+
+from postq.contracts.device import Device
+from postq.contracts.document import Document
+from postq.contracts.scoring import DocumentFailure, ScoreBatch
+from postq.counted import counted
+from postq.errors import TokeniserLost
+from postq.learning.bundle.bundle import Bundle
+from postq.learning.encoder.backbones.loading import load_classifier
+from postq.learning.encoder.forward.calling import scoring_form
+from postq.learning.encoder.forward.compute import torch_device
+from postq.learning.encoder.forward.inference import Logits, document_logits, token_budget
+from postq.learning.encoder.scoring.clocks import ScoringClocks
+from postq.learning.encoder.scoring.prefetch import prefetched
+from postq.learning.encoder.scoring.space import read_settings
+from postq.learning.encoder.tokens.encoding import Encoded, encode_each
+from postq.learning.encoder.tokens.pool import TokeniserPool, wanted_processes
+from postq.learning.encoder.tokens.tokeniser import TextTokeniser, TokenisedText
+from postq.learning.hooks import StopRequested, never_stop
+
+WINDOW_DOCUMENTS = 512
+WINDOW_CHARACTERS = 8_000_000
+"""Documents are sorted by length within windows of this size: enough for full batches, bounded memory."""
+FIRST_WINDOW_DOCUMENTS = 32
+"""The first window of a shard, which the device has to wait for; each further one is twice as large."""
+AHEAD = 2
+"""Tokenised windows waiting for the device."""
+POOL_DOCUMENTS = 64
+"""A window of fewer is tokenised in this process: starting others would take longer."""
+
+OnFailure = Callable[[DocumentFailure], None]
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Window:
+    rows: list[int]
+    texts: list[TokenisedText]
+    failures: list[DocumentFailure]
+
+
+class EncoderScorer:
+    """A loaded encoder bundle; satisfies `learning.scoring.Scorer`."""
+
+    def __init__(
+        self, bundle: Bundle, device: Device, *, max_tokens_per_batch: int | None, batch_divisor: int = 1
+    ) -> None:
+        target = torch_device(device)
+        self._settings = read_settings(bundle.path)
+        backbone = load_classifier(bundle.path, labels=bundle.labels, head=self._settings.head)
+        self._labels = bundle.labels
+        self._runs = scoring_form(backbone.model.to(target))
+        self._budget = token_budget(device, asked=max_tokens_per_batch, divisor=batch_divisor)
+        self._processes = wanted_processes(device)
+        self._pool: TokeniserPool | None = None
+        self._tokeniser = TextTokeniser(
+            backbone.tokenizer,
+            max_tokens=self._settings.max_tokens,
+            piece_tokens=self._settings.piece_tokens,
+            long_text=self._settings.long_text,
+        )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Column order of the scores."""
+        return self._labels
+
+    def close(self) -> None:
+        """End the tokenising processes; the scorer stays usable and starts new ones when needed."""
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+
+    def score(
+        self,
+        documents: Iterable[Document],
+        *,
+        on_failure: OnFailure,
+        should_stop: Callable[[], bool] = never_stop,
+    ) -> Iterator[ScoreBatch]:
+        """One ScoreBatch per forward pass, with the documents it completed.
+
+        Documents without a token the model knows, that cannot be tokenised, or whose score is not a number
+        go to `on_failure`. Raises StopRequested between batches, TokeniserLost when a tokenising process
+        died, and torch.OutOfMemoryError only when a single sequence does not fit.
+        """
+
+        def look_up() -> None:
+            if should_stop():
+                raise StopRequested
+
+        clocks = ScoringClocks()
+        windows = prefetched(_windows(documents), partial(self._tokenise, clocks), ahead=AHEAD)
+        for window in clocks.waited_for(windows):
+            for failure in window.failures:
+                on_failure(failure)
+            batches = document_logits(
+                self._runs,
+                window.texts,
+                budget=self._budget,
+                pooling=self._settings.pooling,
+                before_batch=look_up,
+            )
+            for indices, logits in clocks.computed(batches):
+                yield from self._batch(window, indices, logits, on_failure=on_failure)
+            clocks.count(text.length for text in window.texts)
+        _log.info("The documents were scored.", **clocks.facts())
+
+    def _tokenise(self, clocks: ScoringClocks, documents: Sequence[Document]) -> _Window:
+        with clocks.tokenising():
+            encoded = self._encoded(documents)
+        if self._pool is not None:
+            clocks.tokenising_cpu += self._pool.take_cpu_seconds()
+        rows, texts, failures = [], [], []
+        for document, text in zip(documents, encoded, strict=True):
+            if isinstance(text, str):
+                failures.append(DocumentFailure(row=document.row, error=text))
+            elif not text.readable:
+                failures.append(DocumentFailure(row=document.row, error=_unreadable(text)))
+            else:
+                rows.append(document.row)
+                texts.append(text)
+        return _Window(rows=rows, texts=texts, failures=failures)
+
+    def _encoded(self, documents: Sequence[Document]) -> list[Encoded]:
+        texts = [document.text for document in documents]
+        if self._processes == 0 or len(texts) < POOL_DOCUMENTS:
+            return encode_each(self._tokeniser, texts)
+        if self._pool is None:
+            self._pool = TokeniserPool(self._tokeniser, processes=self._processes)
+        try:
+            return self._pool.encode(texts)
+        except TokeniserLost:
+            self._pool = None
+            raise
+
+    def _batch(
+        self, window: _Window, indices: list[int], logits: Logits, *, on_failure: OnFailure
+    ) -> Iterator[ScoreBatch]:
+        finite = np.asarray(np.isfinite(logits).all(axis=1))
+        for position in np.flatnonzero(~finite):
+            error = "The model's score is not a number."
+            on_failure(DocumentFailure(row=window.rows[indices[position]], error=error))
+        kept = [indices[position] for position in np.flatnonzero(finite)]
+        if kept:
+            yield ScoreBatch(
+                rows=np.array([window.rows[i] for i in kept], dtype=np.int64),
+                scores=self._settings.probabilities(logits[finite]),
+                tokens_total=np.array([window.texts[i].tokens_total for i in kept], dtype=np.int32),
+                tokens_seen=np.array([window.texts[i].tokens_seen for i in kept], dtype=np.int32),
+            )
+
+
+def _unreadable(text: TokenisedText) -> str:
+    if text.tokens_total == 0:
+        return "The text has no tokens."
+    return f"The tokenizer knows none of the text's {counted(text.tokens_total, 'token')}."
+
+
+def _windows(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    window: list[Document] = []
+    characters, wanted = 0, min(FIRST_WINDOW_DOCUMENTS, WINDOW_DOCUMENTS)
+    for document in documents:
+        window.append(document)
+        characters += len(document.text)
+        if len(window) >= wanted or characters >= WINDOW_CHARACTERS:
+            yield window
+            window, characters, wanted = [], 0, min(WINDOW_DOCUMENTS, 2 * wanted)
+    if window:
+        yield window
