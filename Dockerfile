@@ -1,10 +1,11 @@
 # The image of the migration step and of every worker: one virtual environment, no compiler, no root.
+# The stage that builds it has a C compiler, for the Longformer's kernel on CPUs.
 #
 #   docker build -t postq .                                     everything (torch's default wheels: CUDA)
 #   docker build -t postq --build-arg EXTRAS=tfidf,postgres,redis .  TF-IDF only, small
 #   docker build -t postq --build-arg PIP_EXTRA_INDEX_URL=... .  wheels from another index, such as CPU-only torch
 
-FROM python:3.11-slim AS build
+FROM python:3.11 AS build
 ARG EXTRAS=all
 ARG PIP_EXTRA_INDEX_URL=
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1

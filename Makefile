@@ -20,8 +20,8 @@ MATRIX ?= usual
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# Reinstalled when the declared or the pinned dependencies change; `make clean` starts over.
-$(STAMP): pyproject.toml constraints.txt
+# Reinstalled when the dependencies or the compiled kernel's source change; `make clean` starts over.
+$(STAMP): pyproject.toml constraints.txt $(wildcard postq/learning/longformer/native/*.[ch])
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "postq needs Python 3.11 or newer; try: make PYTHON=python3.11" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

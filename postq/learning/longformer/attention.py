@@ -1,5 +1,6 @@
 """Local attention of one layer: the fastest kernel that is exact for a stream, chosen aloud."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import structlog
@@ -10,10 +11,11 @@ from postq.learning.longformer.banded import banded_attention
 from postq.learning.longformer.dropped import dropped_attention
 from postq.learning.longformer.flex import flex_attention_stream
 from postq.learning.longformer.gathered import gathered_attention
+from postq.learning.longformer.native import native_attention, serves
 from postq.learning.longformer.packing import PackedBatch
 from postq.learning.longformer.varlen import varlen_attention
 
-Kernel = Literal["sdpa", "flex", "varlen"]
+Kernel = Literal["native", "sdpa", "flex", "varlen"]
 
 _log = structlog.get_logger()
 
@@ -43,8 +45,7 @@ class LocalAttention:
             )
         why_not = self._why_not(query, batch, dropout)
         if rows is not None and why_not is None and self.kernel != "flex":
-            kernel = banded_attention if self.kernel == "sdpa" else varlen_attention
-            return kernel(query, key, value, rows.to(query.dtype), batch, window=window)
+            return self._on_bands(query)(query, key, value, rows.to(query.dtype), batch, window=window)
         if why_not is None and self.kernel == "flex":
             answered = flex_attention_stream(query, key, value, batch, window=window)
         else:
@@ -52,14 +53,20 @@ class LocalAttention:
             answered = gathered_attention(query, key, value, batch, window=window, dropout=dropout)
         return answered if rows is None else _overwrite(answered, rows.to(answered.dtype), batch)
 
+    def _on_bands(self, query: Tensor) -> Callable[..., Tensor]:
+        """The kernel for documents whose first token alone is global."""
+        if self.kernel == "varlen":
+            return varlen_attention
+        return native_attention if self.kernel == "native" and serves(query) else banded_attention
+
     def _why_not(self, query: Tensor, batch: PackedBatch, dropout: float) -> str | None:
         """Why the chosen kernel cannot serve this stream exactly; None when it can."""
         if dropout > 0:
             return "attention dropout needs the probabilities"
         if self.kernel != "flex" and not batch.first_token_global:
             return "global tokens other than the first of each document"
-        if self.kernel == "sdpa" and query.device.type != "cpu":
-            return "the banded kernel is for the CPU"
+        if self.kernel in ("native", "sdpa") and query.device.type != "cpu":
+            return "the banded kernels are for the CPU"
         if self.kernel == "varlen" and query.dtype not in (torch.float16, torch.bfloat16):
             return "variable-length flash kernels are for half precision"
         return None

@@ -35,14 +35,14 @@ def banded_attention(
         arguments = (query, key, value, global_rows, batch.first_index, spans, window // 2)
         merged: Tensor = _BandedAttention.apply(*arguments)  # type: ignore[no-untyped-call]
         return merged
-    output = _answer_space(query, batch)
+    output = answer_space(query, batch)
     output[batch.first_index] = global_rows
     for span in spans:
         _attend(query, key, value, span, window // 2, output=output, lse=None)
     return output
 
 
-def _answer_space(query: Tensor, batch: PackedBatch) -> Tensor:
+def answer_space(query: Tensor, batch: PackedBatch) -> Tensor:
     """Room for the answers of one layer, which the next one overwrites."""
     space: Tensor | None = batch.plans.get("answers")
     if space is None or space.shape != query.shape or space.dtype != query.dtype:

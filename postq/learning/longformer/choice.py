@@ -9,10 +9,11 @@ import structlog
 import torch
 
 from postq.errors import DeviceUnavailable, SettingsInvalid
+from postq.learning.longformer.native import why_no_native
 from postq.learning.longformer.products import packed_on
 
-AttentionName = Literal["auto", "stock", "sdpa", "flex", "varlen"]
-ChosenName = Literal["stock", "sdpa", "flex", "varlen"]
+AttentionName = Literal["auto", "stock", "native", "sdpa", "flex", "varlen"]
+ChosenName = Literal["stock", "native", "sdpa", "flex", "varlen"]
 
 _log = structlog.get_logger()
 
@@ -61,14 +62,20 @@ def _asked(asked: AttentionName) -> tuple[AttentionName, str]:
 
 
 def _automatic(device: torch.device, dtype: torch.dtype) -> Choice:
-    del dtype
     if device.type == "cpu":
-        return Choice(attention="sdpa", reason="banded flash blocks are the fastest exact kernel on a CPU")
+        return _automatic_cpu(dtype)
     if device.type == "cuda":
         return _automatic_cuda(device)
     if device.type == "mps":
         return _automatic_mps(device)
     return Choice(attention="stock", reason=f"nothing faster was tested on {device.type}")
+
+
+def _automatic_cpu(dtype: torch.dtype) -> Choice:
+    why_not = why_no_native() if dtype == torch.float32 else "the compiled kernel is for float32"
+    if why_not is None:
+        return Choice(attention="native", reason="the compiled kernel is the fastest exact one on this CPU")
+    return Choice(attention="sdpa", reason=f"banded flash blocks, since {why_not}")
 
 
 def _automatic_cuda(device: torch.device) -> Choice:
@@ -103,8 +110,21 @@ def gathered_agrees(device: torch.device) -> bool:
 
 
 def _check_possible(name: ChosenName, device: torch.device, dtype: torch.dtype) -> None:
+    if name == "native":
+        _check_native(device)
     if name == "varlen" and (device.type != "cuda" or dtype == torch.float64):
         raise DeviceUnavailable(
             f"Variable-length attention runs on CUDA only, not on {device.type}.",
             hint="Leave the attention on 'auto', or pick a CUDA device.",
+        )
+
+
+def _check_native(device: torch.device) -> None:
+    why_not = (
+        why_no_native() if device.type == "cpu" else f"the compiled kernel does not run on {device.type}"
+    )
+    if why_not is not None:
+        raise DeviceUnavailable(
+            f"The attention 'native' cannot be used: {why_not}.",
+            hint="Leave the attention on 'auto', or install postq anew where there is a C compiler.",
         )

@@ -11,15 +11,40 @@ from tests.unit.learning.longformer.reference import classifier, documents
 CPU = torch.device("cpu")
 
 
-def choose(asked, device=CPU):
-    return choose_attention(asked, device=device, dtype=torch.float32)
+def choose(asked, device=CPU, dtype=torch.float32):
+    return choose_attention(asked, device=device, dtype=dtype)
 
 
-def test_a_cpu_gets_banded_blocks_with_the_reason_in_the_log(capsys):
-    assert choose("auto").attention == "sdpa"
+def patch_native(monkeypatch, why_not):
+    monkeypatch.setattr("postq.learning.longformer.choice.why_no_native", lambda: why_not)
+
+
+def test_a_cpu_gets_the_compiled_kernel_with_the_reason_in_the_log(monkeypatch, capsys):
+    patch_native(monkeypatch, None)
+    assert choose("auto").attention == "native"
     line = capsys.readouterr().out
-    assert "attention=sdpa" in line
-    assert "fastest exact kernel on a CPU" in line
+    assert "attention=native" in line
+    assert "fastest exact one on this CPU" in line
+
+
+def test_a_cpu_without_the_compiled_kernel_gets_banded_blocks_and_the_log_says_why(monkeypatch, capsys):
+    patch_native(monkeypatch, "the compiled kernel was not built")
+    assert choose("auto").attention == "sdpa"
+    assert "banded flash blocks, since the compiled kernel was not built" in capsys.readouterr().out
+
+
+def test_half_precision_on_a_cpu_goes_through_banded_blocks(monkeypatch):
+    patch_native(monkeypatch, None)
+    assert choose("auto", dtype=torch.bfloat16).attention == "sdpa"
+
+
+@pytest.mark.parametrize(
+    ("device", "why"), [("cpu", "it was not built"), ("cuda", "the compiled kernel does not run on cuda")]
+)
+def test_the_compiled_kernel_is_refused_where_it_cannot_run(monkeypatch, device, why):
+    patch_native(monkeypatch, "it was not built")
+    with pytest.raises(DeviceUnavailable, match=f"'native' cannot be used: {why}"):
+        choose("native", torch.device(device))
 
 
 def test_a_device_nobody_tested_gets_the_stock_model():

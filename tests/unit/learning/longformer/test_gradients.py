@@ -29,13 +29,14 @@ def spare_activations(model):
 @given(
     lengths=st.lists(st.integers(1, 150), min_size=1, max_size=3),
     windows=st.lists(st.sampled_from([4, 8, 64]), min_size=1, max_size=3),
+    width=st.sampled_from([4, 16]),
     sharpness=st.sampled_from([1.0, 3.0]),
     seed=st.integers(0, 1000),
 )
-@settings(max_examples=15, deadline=None)
-def test_gradients_equal_the_stock_models(lengths, windows, sharpness, seed):
+@settings(max_examples=25, deadline=None)
+def test_gradients_equal_the_stock_models(lengths, windows, width, sharpness, seed):
     torch.manual_seed(seed)
-    model = classifier(configuration(windows=windows), sharpness=sharpness)
+    model = classifier(configuration(windows=windows, width=width), sharpness=sharpness / width**0.5 * 2)
     docs, weights = documents(lengths), torch.randn(len(lengths), 3)
     packed = accelerate(model).forward_packed(torch.cat(docs), offsets(lengths))
     found = gradients(model, packed, weights)
