@@ -54,17 +54,17 @@ class PeersLost(RuntimeError):
     """The others cannot be reached: one of them is gone, and the launcher will say which."""
 
 
-def run_ranks(work: Work, *arguments: Any, ranks: int, backend: str, hooks: Hooks) -> None:
+def run_ranks(work: Work, *arguments: Any, ranks: int, backend: str, hooks: Hooks, within: Path) -> None:
     """Run `work` in `ranks` processes of a torch process group until all have returned.
 
-    Rank 0's hooks end in `hooks`; the others' in nothing. When a rank raises, all are ended and its error is
+    What they and the launcher write lies in a folder below `within`, from where somebody removes it when
+    this process is killed. Rank 0's hooks end in `hooks`; the others' in nothing. When a rank raises, all are ended and its error is
     raised here: a PostqError as itself, any other as RuntimeError with its words. Raises RankLost when one
     dies without a word, and StopRequested when the ranks stopped as asked.
     """
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    with tempfile.TemporaryDirectory(prefix="postq-ranks-") as name, _Line(hooks) as line:
-        folder = Path(name)
+    with _private_folder(within) as folder, _Line(hooks) as line:
         launch = _launcher(folder, ranks)
         _take_over_logs_of_torch()
         try:
@@ -73,6 +73,18 @@ def run_ranks(work: Work, *arguments: Any, ranks: int, backend: str, hooks: Hook
             raise cause_of(exc, folder, ranks=ranks) from exc
     if any(stopped.values()):
         raise StopRequested
+
+
+@contextmanager
+def _private_folder(within: Path) -> Iterator[Path]:
+    """A folder for this launch, that of temporary files too, since the launcher makes one for each rank."""
+    usual = tempfile.tempdir
+    with tempfile.TemporaryDirectory(prefix="ranks-", dir=within) as name:
+        tempfile.tempdir = name
+        try:
+            yield Path(name)
+        finally:
+            tempfile.tempdir = usual
 
 
 def _launcher(folder: Path, ranks: int) -> Callable[..., Mapping[int, bool]]:

@@ -41,6 +41,7 @@ def train_together(prepared: Prepared, orders: Orders, *, device: Device, hooks:
             ranks=device.count,
             backend="nccl" if device.kind == "cuda" else "gloo",
             hooks=hooks,
+            within=Path(folder),
         )
         return _read(Path(folder))
 

@@ -75,14 +75,17 @@ def fail_loudly() -> None:
 
     configure_logging(load_settings(), component="runner")
     with suppress(RuntimeError):
-        run_ranks(log_and_fail, ranks=2, backend="gloo", hooks=Hooks())
+        run_ranks(log_and_fail, ranks=2, backend="gloo", hooks=Hooks(), within=load_settings().home)
 
 
 def main(folder: str) -> None:
-    """`python -m ... FOLDER`: two ranks that wait for ever."""
+    """`python -m ... FOLDER`: two ranks that wait for ever, and what they write below `FOLDER/below`."""
     from postq.learning.encoder.ranks.launch import run_ranks
 
-    run_ranks(wait_for_ever, Path(folder), ranks=2, backend="gloo", hooks=Hooks())
+    place = Path(folder)
+    below = place / "below"
+    below.mkdir()
+    run_ranks(wait_for_ever, place, ranks=2, backend="gloo", hooks=Hooks(), within=below)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,10 @@ def test_ranks_exchange_report_through_the_first_and_stop_when_asked(tmp_path: P
         should_stop=lambda: (tmp_path, 7) in told,
     )
     with pytest.raises(StopRequested):
-        run_ranks(rank_work.exchange_and_tell, tmp_path, ranks=2, backend="gloo", hooks=hooks)
+        run_ranks(
+            rank_work.exchange_and_tell, tmp_path, ranks=2, backend="gloo", hooks=hooks, within=tmp_path
+        )
+    assert list(tmp_path.iterdir()) == []
     assert told[1:] == [("training", 1, 2, {"loss": 0.5}), (tmp_path, 7)]
     event, facts = told[0]
     assert event == "FACTS"
@@ -43,10 +46,10 @@ def test_ranks_exchange_report_through_the_first_and_stop_when_asked(tmp_path: P
     assert facts["group"] == os.getpgid(0)
 
 
-def test_a_rank_that_is_killed_ends_all_and_is_named() -> None:
+def test_a_rank_that_is_killed_ends_all_and_is_named(tmp_path: Path) -> None:
     others = _spawned()
     with pytest.raises(RankLost, match="Rank 1 of a training in 2 processes was ended by signal 9") as lost:
-        run_ranks(rank_work.die_second, ranks=2, backend="gloo", hooks=Hooks())
+        run_ranks(rank_work.die_second, ranks=2, backend="gloo", hooks=Hooks(), within=tmp_path)
     assert lost.value.returncode == -signal.SIGKILL
     assert not any(map(_alive, set(_spawned()) - set(others)))
 
@@ -99,16 +102,26 @@ def test_ranks_log_as_the_settings_say_and_keep_secrets(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's tie to a parent is Linux's")
-def test_ranks_do_not_outlive_a_process_that_is_killed(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.unit.learning.encoder.ranks.rank_work", str(tmp_path)]
-    parent = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+def test_ranks_do_not_outlive_a_process_that_is_killed_nor_leave_files_elsewhere(tmp_path: Path) -> None:
+    place, usual = tmp_path / "place", tmp_path / "usual"
+    place.mkdir()
+    usual.mkdir()
+    command = [sys.executable, "-m", "tests.unit.learning.encoder.ranks.rank_work", str(place)]
+    environment = {**os.environ, "TMPDIR": str(usual)}
+    parent = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment)
+
+    def present() -> list[int]:
+        return [int(path.name) for path in place.iterdir() if path.name.isdigit()]
+
     try:
-        wait_until(lambda: len(list(tmp_path.iterdir())) == 2, 120)
-        ranks = [psutil.Process(int(path.name)) for path in tmp_path.iterdir()]
+        wait_until(lambda: len(present()) == 2, 120)
+        ranks = [psutil.Process(number) for number in present()]
     finally:
         parent.kill()
         parent.wait()
     wait_until(lambda: not any(map(_alive, ranks)))
+    assert list(usual.iterdir()) == []
+    assert list((place / "below").iterdir())
 
 
 def _alive(process: psutil.Process) -> bool:
