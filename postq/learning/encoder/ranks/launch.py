@@ -58,9 +58,9 @@ def run_ranks(work: Work, *arguments: Any, ranks: int, backend: str, hooks: Hook
     """Run `work` in `ranks` processes of a torch process group until all have returned.
 
     What they and the launcher write lies in a folder below `within`, from where somebody removes it when
-    this process is killed. Rank 0's hooks end in `hooks`; the others' in nothing. When a rank raises, all are ended and its error is
-    raised here: a PostqError as itself, any other as RuntimeError with its words. Raises RankLost when one
-    dies without a word, and StopRequested when the ranks stopped as asked.
+    this process is killed. Rank 0's hooks end in `hooks`; the others' in nothing. When a rank raises, all
+    are ended and its error is raised here: a PostqError as itself, any other as RuntimeError with its words.
+    Raises RankLost when one dies without a word, and StopRequested when the ranks stopped as asked.
     """
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
