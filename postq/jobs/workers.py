@@ -73,6 +73,11 @@ def live_workers(session: Session, *, now: datetime, settings: Settings) -> list
     return list(session.scalars(query))
 
 
+def overdue(settings: Settings) -> timedelta:
+    """A heartbeat that is late by this much was missed more than once, though its worker may yet live."""
+    return timedelta(seconds=3 * settings.reconcile_seconds)
+
+
 def silence(settings: Settings) -> timedelta:
     """A worker not heard of for this long is taken for dead."""
     return timedelta(seconds=max(2 * settings.lease_seconds, 3 * settings.reconcile_seconds))

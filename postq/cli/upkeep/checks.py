@@ -14,9 +14,12 @@ from postq.counted import counted
 from postq.errors import PostqError
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     from postq.db import Database
+    from postq.models import Worker
+    from postq.settings import Settings
 
 LOW_DISK_BYTES = 2 * 10**9
 """Under this a training may not be able to write its checkpoints."""
@@ -173,16 +176,18 @@ def _bundles(invocation: Invocation) -> Iterator[Finding]:
 def _workers(invocation: Invocation) -> Iterator[Finding]:
     from sqlalchemy.exc import SQLAlchemyError
 
-    from postq.cli.workers.living import living_workers
+    from postq.db import database_now
+    from postq.jobs.workers import live_workers
 
     try:
-        living = living_workers(invocation.unchecked_database, invocation.settings)
+        with invocation.unchecked_database.reading() as session:
+            now = database_now(session)
+            living = live_workers(session, now=now, settings=invocation.settings)
     except (PostqError, SQLAlchemyError):  # told above, by the check of the database
         yield Finding(check="workers", level=Level.NOTE, text="not known while the database is not usable")
         return
     for row in living:
-        text = f"{row.device_kind} on {row.hostname}, {row.state}, process {row.pid}"
-        yield Finding(check="workers", level=Level.OK, text=text)
+        yield _sign_of_life(row, now=now, settings=invocation.settings)
     if not living:
         yield Finding(
             check="workers",
@@ -190,6 +195,24 @@ def _workers(invocation: Invocation) -> Iterator[Finding]:
             text="no worker is running; jobs wait until one is.",
             fix="Start one per device with: postq up",
         )
+
+
+def _sign_of_life(row: "Worker", *, now: "datetime", settings: "Settings") -> Finding:
+    """What is known of a worker that the database takes for alive still."""
+    from postq.cli.workers.living import is_gone
+    from postq.jobs.workers import overdue
+
+    where, silent = f"{row.device_kind} on {row.hostname}", now - row.seen_at
+    if is_gone(row):
+        text = f"{where}, process {row.pid} is gone without a word; it was {row.state}."
+    elif silent > overdue(settings):
+        seconds = f"{silent.total_seconds():.0f} s"
+        text = f"{where}, no heartbeat for {seconds}, was {row.state} then, process {row.pid}."
+    else:
+        text = f"{where}, {row.state}, process {row.pid}"
+        return Finding(check="workers", level=Level.OK, text=text)
+    fix = "Others take over what it held once its lease has run out; start another with: postq up."
+    return Finding(check="workers", level=Level.NOTE, text=text, fix=fix)
 
 
 def _broker(invocation: Invocation) -> Iterator[Finding]:

@@ -36,24 +36,31 @@ def unended_jobs(database: "Database") -> int:
 
 def warn_of_neighbours(database: "Database", settings: "Settings") -> None:
     """Say that this machine has workers already: a second `postq up` shares its devices and adds none."""
-    here = [worker for worker in living_workers(database, settings) if _runs_here(worker)]
+    here = workers_here(database, settings)
     if here:
         already = counted(len(here), "worker of this machine serves", "workers of this machine serve")
         listed = ", ".join(f"{worker.device_kind}, process {worker.pid}" for worker in here)
         note(f"{already} this database already ({listed}); all share its devices and memory.")
 
 
-def _runs_here(worker: "Worker") -> bool:
-    """Whether the process is here and still there: one that was killed stays in the database a while."""
+def workers_here(database: "Database", settings: "Settings") -> "list[Worker]":
+    """Living workers whose process runs on this machine."""
+    here = socket.gethostname()
+    living = living_workers(database, settings)
+    return [worker for worker in living if worker.hostname == here and not is_gone(worker)]
+
+
+def is_gone(worker: "Worker") -> bool:
+    """Whether the worker ran on this machine and its process ended: killed, its row looks alive a while."""
     if worker.hostname != socket.gethostname():
         return False
     try:
         os.kill(worker.pid, 0)
     except ProcessLookupError:
-        return False
-    except PermissionError:  # it belongs to another user
         return True
-    return True
+    except PermissionError:  # it is there, and another user's
+        return False
+    return False
 
 
 def warn_if_nobody_fires(database: "Database", settings: "Settings") -> None:

@@ -11,7 +11,7 @@ from postq.cli.command import ON_DATABASE, command
 from postq.cli.invocation import Invocation, invocation_of
 
 if TYPE_CHECKING:
-    from postq.models import Worker
+    pass
 
 
 @command(
@@ -68,33 +68,14 @@ def _become_worker(invocation: Invocation, device: str | None) -> None:
 
 def _ping(invocation: Invocation) -> None:
     from postq.cli.printing.terminal import show
+    from postq.cli.workers.living import workers_here
     from postq.errors import NotFound
 
-    found = _fresh_worker_here(invocation)
-    if found is None:
+    here = workers_here(invocation.database, invocation.settings)
+    if not here:
         raise NotFound(
             "No worker of this machine has shown life lately.",
             hint="Start one with `postq worker` or `postq up`.",
         )
+    found = here[0]
     show(f"alive: {found.device_kind} worker, {found.state}, process {found.pid}")
-
-
-def _fresh_worker_here(invocation: Invocation) -> "Worker | None":
-    """A worker of this machine whose row is fresh and whose process is there."""
-    import socket
-
-    from postq.cli.workers.living import living_workers
-
-    here = socket.gethostname()
-    living = living_workers(invocation.database, invocation.settings)
-    return next((row for row in living if row.hostname == here and _is_process(row.pid)), None)
-
-
-def _is_process(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True  # it is there, and another user's
-    return True
