@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from postq.cli import options
-from postq.cli.bundles.facets_file import read_facets
 from postq.cli.bundles.name import checked_name
 from postq.cli.command import ON_DATABASE, command
 from postq.cli.invocation import Invocation, invocation_of
@@ -99,6 +98,7 @@ def _made(
     name: str | None,
     job: int | None,
 ) -> dict[str, object]:
+    from postq.cli.bundles.facets_file import read_facets
     from postq.db import database_now
     from postq.jobs.relabelling import begin_relabelling
     from postq.learning.bundle import open_bundle

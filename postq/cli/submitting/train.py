@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Literal
 import typer
 
 from postq.cli import options
-from postq.cli.bundles.facets_file import read_facets
 from postq.cli.bundles.name import checked_name
 from postq.cli.command import command
 from postq.cli.invocation import invocation_of
@@ -59,6 +58,7 @@ def submit_train(
     json: options.Json = False,
 ) -> None:
     """Train a bundle on a corpus, tune its thresholds and test it."""
+    from postq.cli.bundles.facets_file import read_facets
     from postq.cli.submitting.recipe_flags import parse_assignments, recipe_from_flags
 
     flags = {
