@@ -164,6 +164,7 @@ def _view(
         shards={state.value: one.count for state, one in facts.items()},
         retries=_retries(session, found) if history is not None else 0,
         workers=_current_workers(session, found, now) if ShardState.LEASED in facts else (),
+        worked_seconds=_worked_seconds(session, found, now) if history is not None else None,
         attempts=history or (),
     )
 
@@ -271,3 +272,18 @@ def _attempts(session: Session, job_id: int, *, limit: int) -> tuple[AttemptView
         .limit(limit)
     )
     return tuple(AttemptView(**dict(row._mapping)) for row in session.execute(query))
+
+
+def _worked_seconds(session: Session, found: Job, now: datetime) -> float:
+    """How long the attempts took together, with time in which several ran at once counted once."""
+    query = (
+        sa.select(attempt.c.started_at, attempt.c.ended_at)
+        .where(attempt.c.job_id == found.id)
+        .order_by(attempt.c.started_at)
+    )
+    seconds, until = 0.0, None
+    for began, ended in session.execute(query):
+        begin, end = max(began, until or began), ended or now
+        seconds += max((end - begin).total_seconds(), 0.0)
+        until = max(end, until or end)
+    return seconds

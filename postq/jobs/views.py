@@ -93,6 +93,8 @@ class JobView:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    worked_seconds: float | None = None
+    """How long at least one worker was on it, by its attempts; None in listings."""
     attempts: tuple[AttemptView, ...] = ()
 
 

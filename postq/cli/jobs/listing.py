@@ -209,6 +209,11 @@ LISTING: "Listing[JobView]" = Listing(
         Column(key="started_at", meaning="first claim, or null", value=lambda v: v.started_at),
         Column(key="finished_at", meaning="end, or null", value=lambda v: v.finished_at),
         Column(
+            key="worked_seconds",
+            meaning="how long a worker was on it, without waits between attempts; null in listings",
+            value=lambda v: v.worked_seconds,
+        ),
+        Column(
             key="attempts",
             meaning="newest attempts of its shards; empty in listings",
             value=lambda v: [_attempt(attempt) for attempt in v.attempts],

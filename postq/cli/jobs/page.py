@@ -79,7 +79,6 @@ def trouble(view: JobView) -> Text:
 
 
 def _facts(view: JobView) -> list[tuple[str, RenderableType | None]]:
-    seconds = took(view)
     return [
         ("why", None if view.reason in (PLAIN_ENDING, view.error) else view.reason),
         ("progress", (progress_line(view) or None) if view.state.value == "running" else None),
@@ -95,8 +94,19 @@ def _facts(view: JobView) -> list[tuple[str, RenderableType | None]]:
         ("needs", _needs(view)),
         ("retries", counted(view.retries, "failed attempt") if view.retries else None),
         ("submitted", clock(view.created_at)),
-        ("took", duration(seconds) if seconds is not None else None),
+        ("took", _took(view)),
     ]
+
+
+def _took(view: JobView) -> str | None:
+    """From the first claim to the end, and how much of it was work, where a tenth and more was waiting."""
+    seconds = took(view)
+    if seconds is None:
+        return None
+    worked = view.worked_seconds
+    if worked is None or seconds - worked < max(1.0, seconds / 10):
+        return duration(seconds)
+    return f"{duration(seconds)}, {duration(worked)} of it with a worker"
 
 
 def _documents(view: JobView) -> str:

@@ -191,6 +191,24 @@ def test_a_job_lists_its_attempts_newest_first(scored_world: World) -> None:
     ]
 
 
+def test_the_time_a_job_was_worked_on_leaves_out_waits_and_counts_attempts_side_by_side_once(
+    scored_world: World,
+) -> None:
+    world = scored_world
+    job_id = world.classify(1)
+    first = world.must_claim()
+    world.later(10)
+    second = world.must_claim()
+    world.later(10)
+    world.commit(first)
+    world.later(10)
+    world.fail(second)
+    world.later(600)
+    world.must_claim()
+    world.later(5)
+    assert view(world, job_id).worked_seconds == 35
+
+
 def test_a_listing_is_newest_first_can_be_filtered_and_goes_on_below(scored_world: World) -> None:
     world = scored_world
     for _ in range(3):

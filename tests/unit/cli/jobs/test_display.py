@@ -76,6 +76,23 @@ def test_a_classification_without_a_worker_shows_how_far_it_is_and_why_it_waits(
     assert "no worker is running" in printed(live_lines(waiting), width=100)
 
 
+@pytest.mark.parametrize(
+    ("worked", "told"),
+    [
+        (None, "10 min 00 s"),
+        (595.0, "10 min 00 s"),
+        (90.0, "10 min 00 s, 1 min 30 s of it with a worker"),
+    ],
+)
+def test_a_job_that_waited_between_attempts_says_how_long_it_was_worked_on(
+    worked: float | None, told: str, a_job: Make, printed: Print
+) -> None:
+    ended = running(a_job, finished_at=NOON + timedelta(minutes=10), worked_seconds=worked)
+    lines = printed(job_page(ended)).splitlines()
+    (took,) = [line.split("took")[1].strip() for line in lines if line.strip().startswith("took")]
+    assert took == told
+
+
 def test_an_error_is_told_once(a_job: Make, printed: Print) -> None:
     error = "There is no folder models/none."
     attempt = AttemptView(
