@@ -1,5 +1,6 @@
 """The schema's history: which version a database has, whether it fits this code, moving it up and down."""
 
+import re
 from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 LOCK_SECONDS = 120
 """How long a process waits while another one upgrades the embedded database."""
+_NUMBER = re.compile(r"[0-9]{4}")
+"""What every version of postq calls its revisions."""
 _FOLDER = Path(__file__).parent
 _POSTGRES_LOCK = 7_210_117_345
 """Key of the advisory lock that keeps two upgrades of one server apart."""
@@ -39,13 +42,13 @@ def head_revision() -> str:
 def current_revision(database: Database) -> str | None:
     """The revision the database is at, or None when postq's tables are not there.
 
-    Raises DatabaseUnavailable.
+    Another application that keeps its revisions in the same way may have several. Raises DatabaseUnavailable.
     """
     with database.reading() as session:
         if not sa.inspect(session.connection()).has_table("alembic_version"):
             return None
-        row = session.execute(sa.text("SELECT version_num FROM alembic_version")).one_or_none()
-    return str(row[0]) if row else None
+        found = session.scalars(sa.text("SELECT version_num FROM alembic_version")).all()
+    return ", ".join(sorted(found)) or None
 
 
 def check_schema(database: Database) -> None:
@@ -57,7 +60,7 @@ def ensure_schema(database: Database) -> None:
     """Make the database fit: the embedded one is laid or upgraded here, a server's is only checked.
 
     Many processes may start at once: one upgrades under a lock beside the file, the others wait.
-    Raises SchemaMismatch for a newer schema, or on a server for an older or missing one.
+    Raises SchemaMismatch for a newer or unknown schema, or on a server for an older or missing one.
     """
     current = current_revision(database)
     if current == head_revision():
@@ -71,7 +74,7 @@ def ensure_schema(database: Database) -> None:
 def upgrade(database: Database) -> None:
     """Bring the schema up to this code, in one transaction; does nothing when it is there already.
 
-    Raises SchemaMismatch when the database is newer than this code.
+    Raises SchemaMismatch when the database is newer than this code, or not postq's.
     """
     with _sqlite_lock(database):
         current = current_revision(database)
@@ -101,6 +104,11 @@ def _check(current: str | None) -> None:
         raise SchemaMismatch(
             f"The database schema is at {current}, older than this postq, which needs {head}.",
             hint="Stop the workers of the older version, then run: postq db upgrade.",
+        )
+    if not _NUMBER.fullmatch(current) or current < head:
+        raise SchemaMismatch(
+            f"The database schema is at {current}, which no version of postq is known to have.",
+            hint="Give postq a database of its own: another application's tables may be in this one.",
         )
     raise SchemaMismatch(
         f"The database schema is at {current}, newer than this postq, which knows {head}.",

@@ -105,15 +105,13 @@ def _database(invocation: Invocation) -> Iterator[Finding]:
 
 
 def _schema(database: "Database", kind: str) -> Finding:
-    from postq.migrations import current_revision, ensure_schema, head_revision
+    from postq.migrations import check_schema, ensure_schema, head_revision
 
     if database.is_sqlite:
         ensure_schema(database)  # the embedded database is laid on first use, as by any other command
-    current = current_revision(database)
-    if current == head_revision():
-        _try_to_write(database)
-        return Finding(check="database", level=Level.OK, text=f"{kind}, schema {current}")
-    return _wrong_schema(kind, current)
+    check_schema(database)
+    _try_to_write(database)
+    return Finding(check="database", level=Level.OK, text=f"{kind}, schema {head_revision()}")
 
 
 def _try_to_write(database: "Database") -> None:
@@ -125,28 +123,6 @@ def _try_to_write(database: "Database") -> None:
     with database.transaction() as session:
         for table in EVERY:
             session.execute(sa.delete(table).where(sa.false()))
-
-
-def _wrong_schema(kind: str, current: str | None) -> Finding:
-    from postq.migrations import head_revision
-
-    state = "without postq's tables" if current is None else f"schema {current}"
-    return Finding(
-        check="database",
-        level=Level.BROKEN,
-        text=f"{kind}, {state}; this postq needs schema {head_revision()}.",
-        fix=_schema_fix(current),
-    )
-
-
-def _schema_fix(current: str | None) -> str:
-    from postq.migrations import revisions
-
-    if current is None:
-        return "Run: postq db upgrade."
-    return (
-        "Stop older workers, then run: postq db upgrade." if current in revisions() else "Upgrade postq here."
-    )
 
 
 def _bundles(invocation: Invocation) -> Iterator[Finding]:

@@ -143,6 +143,25 @@ def test_a_newer_schema_is_refused_and_left_alone(bare_database: Database) -> No
     assert current_revision(bare_database) == "9999"
 
 
+@pytest.mark.parametrize("revision", ["0000", "ae1027a6acf", "9999x"])
+def test_a_schema_that_no_postq_has_is_not_called_newer(bare_database: Database, revision: str) -> None:
+    upgrade(bare_database)
+    pretend_revision(bare_database, revision)
+    for refuse in (check_schema, ensure_schema, upgrade):
+        with pytest.raises(SchemaMismatch, match=f"{revision}, which no version of postq") as caught:
+            refuse(bare_database)
+        assert "a database of its own" in caught.value.hint
+
+
+def test_another_applications_schema_of_several_heads_is_told(bare_database: Database) -> None:
+    upgrade(bare_database)
+    pretend_revision(bare_database, "beef")
+    with bare_database.transaction() as session:
+        session.execute(sa.text("INSERT INTO alembic_version VALUES ('abba')"))
+    with pytest.raises(SchemaMismatch, match="abba, beef, which no version of postq"):
+        check_schema(bare_database)
+
+
 def test_an_older_schema_is_told_apart_from_a_newer_one(
     bare_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
