@@ -95,7 +95,7 @@ def keep_real(asked: argparse.Namespace, name: str, found: tuple[list[Row], Row]
         "begins changing from batch to batch; totals over all batches. Answers (scoring) or gradients "
         f"(training, beforehand) were checked to be equal. float32, {torch.get_num_threads()} threads, base "
         f"size with {layers} layers, random weights. The peak is the best 2,048-square product that torch "
-        "offers, MKL's or oneDNN's; the share counts only the work that exact logits need."
+        "offers, MKL's, oneDNN's or postq's own; the share counts only the work that exact logits need."
     )
     parameters |= {
         "threads": torch.get_num_threads(),

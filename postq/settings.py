@@ -75,7 +75,7 @@ class Settings(BaseSettings):
     attention: Literal["auto", "stock", "native", "sdpa", "flex", "varlen"] = "auto"
     """Attention kernel of Longformers; `stock` runs the unchanged model, `auto` the fastest exact one."""
     products: Literal["auto", "plain", "packed"] = "auto"
-    """A Longformer's products on a CPU: torch's own (`plain`), oneDNN's (`packed`) or by processor."""
+    """A Longformer's products on a CPU: torch's own (`plain`), postq's (`packed`) or by processor."""
     log_format: Literal["console", "json"] = "console"
     """`console` for people, `json` for log collectors."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -18,7 +18,7 @@ from postq.learning.longformer.feed_forward import (
 from postq.learning.longformer.global_rows import global_rows
 from postq.learning.longformer.packing import PackedBatch
 from postq.learning.longformer.products import PackedWeights, product
-from postq.learning.longformer.projections import FusedProjection, project_in_chunks
+from postq.learning.longformer.projections import FusedProjection, project
 from postq.learning.longformer.trained_products import trained_product
 from postq.learning.longformer.zero_gradients import with_zero_gradients
 
@@ -91,7 +91,7 @@ class PackedLayer:
         if torch.is_grad_enabled():
             parts = [trained_product(layer, states) for layer in layers]
         else:
-            parts = project_in_chunks(states, layers, batch, kept=self._kept)
+            parts = project(states, layers, batch, kept=self._kept)
         query, key, value = (part.view(part.shape[0], self.heads, -1) for part in parts)
         return query, key, value
 

@@ -1,9 +1,8 @@
 """Sliding-window attention on the CPU by postq's own compiled kernel, with exact gradients.
 
-The source is in `native/`. It is built with postq where there is a C compiler, and needs a processor with
-AVX-512. Other machines, number formats and head widths go through `banded.py`, at equal outputs but for
-rounding. Each document is summed in an order that depends on its length and the window alone, whatever shares
-its stream and however many threads there are.
+Other machines, number formats and head widths go through `banded.py`, at equal outputs but for rounding. Each
+document is summed in an order that depends on its length and the window alone, whatever shares its stream and
+however many threads there are.
 """
 
 from collections.abc import Callable
@@ -11,17 +10,11 @@ from functools import cache
 from typing import Any
 
 import torch
-from numpy import float32
-from numpy.typing import NDArray
 from torch import Tensor
 
 from postq.learning.longformer.banded import answer_space, banded_attention
+from postq.learning.longformer.compiled import as_array, compiled, takes, why_not_compiled
 from postq.learning.longformer.packing import PackedBatch, StreamLimits, pack
-
-try:
-    from postq.learning.longformer import _band
-except ImportError:  # postq was installed without a C compiler
-    _band = None  # type: ignore[assignment]
 
 WIDTH_MULTIPLE = 16
 MOST_WIDTH = 128
@@ -48,24 +41,16 @@ def native_attention(
 def serves(query: Tensor) -> bool:
     """True where the kernel takes tensors like this one (tokens, heads, width)."""
     width = query.shape[-1]
-    return (
-        query.device.type == "cpu"
-        and query.dtype == torch.float32
-        and 0 < width <= MOST_WIDTH
-        and width % WIDTH_MULTIPLE == 0
-    )
+    return takes(query) and 0 < width <= MOST_WIDTH and width % WIDTH_MULTIPLE == 0
 
 
 @cache
 def why_no_native() -> str | None:
     """Why this machine does not run the kernel, or None if it does."""
-    if _band is None:
-        return "the compiled kernel was not built when postq was installed"
-    if not _band.available():
-        return "the compiled kernel needs a processor with AVX-512"
-    if not _agrees():
+    why_not = why_not_compiled()
+    if why_not is None and not _agrees():
         return "the compiled kernel disagrees with the flash kernel on this machine"
-    return None
+    return why_not
 
 
 def _agrees() -> bool:
@@ -96,22 +81,16 @@ def _forward(
     bounds: tuple[int, ...],
     reach: int,
 ) -> None:
-    _band.forward(
-        _array(query),
-        _array(key),
-        _array(value),
-        _array(output),
-        None if lse is None else _array(lse),
+    compiled.attend(
+        as_array(query),
+        as_array(key),
+        as_array(value),
+        as_array(output),
+        None if lse is None else as_array(lse),
         bounds,
         reach,
         torch.get_num_threads(),
     )
-
-
-def _array(part: Tensor) -> NDArray[float32]:
-    """The same memory for the kernel to read or write."""
-    array: NDArray[float32] = part.detach().numpy()
-    return array
 
 
 class _NativeAttention(torch.autograd.Function):
@@ -138,16 +117,16 @@ class _NativeAttention(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, output, lse, firsts = ctx.saved_tensors
         into = tuple(torch.zeros_like(t, memory_format=torch.contiguous_format) for t in (query, key, value))
-        _band.backward(
-            _array(query),
-            _array(key),
-            _array(value),
-            _array(output),
-            _array(lse),
-            _array(gradient.contiguous()),
-            _array(into[0]),
-            _array(into[1]),
-            _array(into[2]),
+        compiled.attend_backward(
+            as_array(query),
+            as_array(key),
+            as_array(value),
+            as_array(output),
+            as_array(lse),
+            as_array(gradient.contiguous()),
+            as_array(into[0]),
+            as_array(into[1]),
+            as_array(into[2]),
             ctx.bounds,
             ctx.reach,
             torch.get_num_threads(),

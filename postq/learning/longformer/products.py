@@ -1,11 +1,11 @@
-"""Matrix products of the layers on a CPU: MKL's, or oneDNN's on packed weights, in short sums.
+"""Matrix products of the layers on a CPU: torch's own, or postq's compiled ones on packed weights.
 
-torch multiplies float32 through MKL, which keeps off AVX-512 on AMD processors. oneDNN, which torch carries
-too, uses it: with packed weights it is a tenth faster than MKL on Zen 4 and more than twice as fast on Zen 5.
-It adds up long sums in one run where MKL takes runs of about 192, so its rounding error is 1.5 times MKL's at
-768 summands and 2.2 times at 3,072, and a sharp softmax multiplies it. So each product is cut into pieces of
-at most 192 summands that are summed apart: the error of MKL, or less, for a tenth of the gain.
-The weights are packed anew for each layer and forward: cheap against a thousand tokens, and nothing can go
+torch multiplies float32 through MKL, which keeps off AVX-512 on AMD processors and so reaches less than half
+of what a Zen 5 can do. The compiled product (`native/multiply.c`) uses it, and sums in runs of 192 terms, as
+MKL appears to: one long run, as oneDNN's, has 1.5 times MKL's rounding error at 768 summands and 2.2 times
+at 3,072, and a sharp softmax multiplies it. How a row is summed depends on the row and the weight alone.
+
+Weights are packed for each layer and forward, which costs as much as a dozen rows, so that nothing can go
 stale. Where weights do not change, in bulk scoring, they are kept (`PackedWeights`).
 
 The choice is by processor and size, never by timing: the same machine always rounds the same way.
@@ -14,6 +14,7 @@ The choice is by processor and size, never by timing: the same machine always ro
 import os
 import platform
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -22,20 +23,21 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from postq.errors import SettingsInvalid
+from postq.learning.longformer.compiled import as_array, compiled, why_not_compiled
 
-LEAST_ROWS = 512
+LEAST_ROWS = 24
 """Fewer rows do not repay packing the weights each time."""
-LEAST_ROWS_KEPT = 16
-"""The same where packed weights are kept."""
-MOST_SUMMANDS = 192
-"""Summands in one piece of a product: as many as MKL adds up in one run, to judge by its rounding error."""
-PIECE_MULTIPLE = 16
-"""Pieces end where a vector register does."""
-PACKED_ROWS = 256
-"""Rows multiplied at once: the four times wider activations of so many stay in the cache between pieces."""
+PANEL = 32
+"""Outputs whose weights lie side by side in a packed weight."""
 Product = Callable[[Tensor], Tensor]
-Pieces = list[tuple[slice, Tensor]]
-"""(columns, packed weight) of each piece."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A (out, in) weight in panels of `PANEL` outputs, the last one filled up with zeros."""
+
+    panels: Tensor
+    outputs: int
 
 
 class PackedWeights:
@@ -45,14 +47,14 @@ class PackedWeights:
     """
 
     def __init__(self) -> None:
-        self._kept: dict[int, tuple[tuple[int, int], Pieces]] = {}
+        self._kept: dict[int, tuple[tuple[int, int], Packed]] = {}
 
-    def pieces(self, weight: Tensor) -> Pieces:
-        """The packed pieces of a (out, in) weight."""
+    def packed(self, weight: Tensor) -> Packed:
+        """A (out, in) weight, packed."""
         seen = (weight.data_ptr(), weight._version)
         known = self._kept.get(id(weight))
         if known is None or known[0] != seen:
-            known = self._kept[id(weight)] = (seen, pack_pieces(weight.detach()))
+            known = self._kept[id(weight)] = (seen, pack_weight(weight))
         return known[1]
 
     def forget(self) -> None:
@@ -64,46 +66,44 @@ def product(
     layer: nn.Linear, *, rows: int, then_gelu: bool = False, kept: PackedWeights | None = None
 ) -> Product:
     """How to apply `layer`, and the erf GELU after it if asked, to `rows` rows. Inference only."""
-    if not packs(layer.weight, rows=rows, kept=kept is not None):
+    if not packs(layer.weight, rows=rows):
         return (lambda states: _gelu_in_place(layer(states))) if then_gelu else layer
-    pieces = pack_pieces(layer.weight.detach()) if kept is None else kept.pieces(layer.weight)
-    apply = packed_product(pieces, layer.bias)
-    return (lambda states: _gelu_in_place(apply(states))) if then_gelu else apply
+    weight, bias = packed_weight(layer, kept), layer.bias
+    if then_gelu:
+        return lambda states: _gelu_in_place(multiply(states, weight, bias))
+    return lambda states: multiply(states, weight, bias)
 
 
-def pack_pieces(weight: Tensor, *, summands: int = MOST_SUMMANDS) -> Pieces:
-    """A (out, in) weight packed in pieces of at most `summands`."""
-    return [
-        (columns, torch.ops.mkldnn._reorder_linear_weight(weight[:, columns].contiguous(), PACKED_ROWS))
-        for columns in piece_columns(weight.shape[1], summands)
-    ]
+def packed_weight(layer: nn.Linear, kept: PackedWeights | None) -> Packed:
+    """The layer's packed weight, from those kept if any are."""
+    return pack_weight(layer.weight) if kept is None else kept.packed(layer.weight)
 
 
-def packed_product(pieces: Pieces, bias: Tensor | None) -> Product:
-    """How to apply a packed weight and a bias. No gradients."""
-
-    def apply(states: Tensor) -> Tensor:
-        (columns, part), *more = pieces
-        applied = unpacked_product(states[:, columns], part, bias)
-        for columns, part in more:
-            applied += unpacked_product(states[:, columns], part)
-        return applied
-
-    return apply
+def pack_weight(weight: Tensor) -> Packed:
+    """Pack a (out, in) weight, either axis of which is of consecutive numbers."""
+    outputs, inputs = weight.shape
+    panels = weight.new_empty(-(-outputs // PANEL) * PANEL * inputs)
+    compiled.pack(as_array(weight), as_array(panels), torch.get_num_threads())
+    return Packed(panels, outputs)
 
 
-def unpacked_product(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """oneDNN's states · weightᵀ + bias in one run, whichever way the weight lies. No gradients."""
-    applied: Tensor = torch.ops.mkldnn._linear_pointwise(states, weight, bias, "none", [], "")
-    return applied
+def multiply(
+    states: Tensor,
+    weight: Packed,
+    bias: Tensor | None = None,
+    *,
+    out: Tensor | None = None,
+    add: bool = False,
+) -> Tensor:
+    """states (rows, in) · weightᵀ + bias, in `out` (rows, out) if given, or added to it. No gradients.
 
-
-def piece_columns(summands: int, most: int = MOST_SUMMANDS) -> list[slice]:
-    """Pieces of about equal size, none longer than `most`."""
-    count = -(-summands // most)
-    size = -(-summands // count)
-    step = -(-size // PIECE_MULTIPLE) * PIECE_MULTIPLE
-    return [slice(start, min(start + step, summands)) for start in range(0, summands, step)]
+    Raises ValueError where neither rows nor columns of `states` are of consecutive numbers.
+    """
+    product = states.new_empty(states.shape[0], weight.outputs) if out is None else out
+    added = None if bias is None else as_array(bias)
+    threads = torch.get_num_threads()
+    compiled.multiply(as_array(states), as_array(weight.panels), added, as_array(product), add, threads)
+    return product
 
 
 def _gelu_in_place(states: Tensor) -> Tensor:
@@ -111,15 +111,14 @@ def _gelu_in_place(states: Tensor) -> Tensor:
     return applied
 
 
-def packs(weight: Tensor, *, rows: int, kept: bool = False) -> bool:
-    """True when a layer of this weight is to run through oneDNN on a stream of this size."""
-    enough = rows >= (LEAST_ROWS_KEPT if kept else LEAST_ROWS)
+def packs(weight: Tensor, *, rows: int) -> bool:
+    """True when a layer of this weight is to run through the compiled product on a stream of this size."""
     plain = torch.is_autocast_enabled("cpu")
-    return enough and not plain and packed_on(weight.device, weight.dtype)
+    return rows >= LEAST_ROWS and not plain and packed_on(weight.device, weight.dtype)
 
 
 def packed_on(device: torch.device, dtype: torch.dtype) -> bool:
-    """True when layers of this dtype run through oneDNN on this machine, given rows enough.
+    """True when layers of this dtype run through the compiled product on this machine, given rows enough.
 
     Raises SettingsInvalid for an unknown `POSTQ_PRODUCTS`.
     """
@@ -131,14 +130,15 @@ def _wanted() -> bool:
     asked = os.environ.get("POSTQ_PRODUCTS", "auto").strip().lower()
     if asked not in ("auto", "plain", "packed"):
         raise SettingsInvalid(
-            f"POSTQ_PRODUCTS is '{asked}'.", hint="Use auto, plain (stock's own rounding) or packed (faster)."
+            f"POSTQ_PRODUCTS is '{asked}'.",
+            hint="Use auto, plain (torch's own) or packed (postq's, faster on AMD).",
         )
     return slow_in_mkl() if asked == "auto" else asked == "packed"
 
 
 @cache
 def slow_in_mkl() -> bool:
-    """True on AMD processors with AVX-512, where MKL was measured to fall behind oneDNN by a tenth."""
+    """True on AMD processors with AVX-512, where MKL was measured to fall behind."""
     capability = torch.backends.cpu.get_cpu_capability()
     return capability == "AVX512" and "AMD" in _vendor()
 
@@ -154,14 +154,16 @@ def _vendor() -> str:
 
 @cache
 def packing_works() -> bool:
-    """Whether this torch has both functions, which are not public, and they agree with the plain product."""
-    own = torch.Generator().manual_seed(0)
-    states, weight, bias = (torch.randn(*size, generator=own) for size in ((40, 16), (24, 16), (24,)))
-    try:
-        found = [
-            packed_product(pack_pieces(weight), bias)(states),
-            unpacked_product(states, weight.T.contiguous().T, bias),
-        ]
-    except (AttributeError, RuntimeError, TypeError):
+    """Whether this machine has the compiled product, and it agrees with the plain one."""
+    if why_not_compiled() is not None:
         return False
-    return all(torch.allclose(one, linear(states, weight, bias), atol=1e-5) for one in found)
+    own = torch.Generator().manual_seed(0)
+    states, weight, bias = (torch.randn(*size, generator=own) for size in ((40, 200), (24, 200), (24,)))
+    wanted = linear(states, weight, bias)
+    found = [multiply(way, pack_weight(of), bias) for way in _ways(states) for of in _ways(weight)]
+    return all(torch.allclose(one, wanted, rtol=1e-4, atol=1e-4) for one in found)
+
+
+def _ways(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """The same matrix with consecutive rows and with consecutive columns."""
+    return matrix, matrix.T.contiguous().T

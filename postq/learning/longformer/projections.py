@@ -8,7 +8,7 @@ from torch.nn.functional import linear
 
 from postq.learning.longformer.feed_forward import chunk_rows
 from postq.learning.longformer.packing import PackedBatch
-from postq.learning.longformer.products import PackedWeights, product
+from postq.learning.longformer.products import PackedWeights, multiply, packed_weight, packs
 
 
 class FusedProjection:
@@ -44,23 +44,39 @@ class FusedProjection:
         return weight, torch.cat([layer.bias for layer in self._layers])
 
 
-def project_in_chunks(
+def project(
     states: Tensor, layers: Sequence[nn.Linear], batch: PackedBatch, *, kept: PackedWeights | None
 ) -> list[Tensor]:
-    """(tokens, width) of each layer, chunk by chunk, while a chunk is in the cache. Inference only.
+    """(tokens, width) of each layer, of equal widths. Inference only.
 
     Written over the answers of the previous encoder layer: fresh memory costs a page fault every 4 KB.
     """
+    if not packs(layers[0].weight, rows=states.shape[0]):
+        return _plain_in_chunks(states, layers, batch)
+    room = _room(batch, layers, states)
+    for layer, part in zip(layers, room, strict=True):
+        multiply(states, packed_weight(layer, kept), layer.bias, out=part)
+    return room
+
+
+def _plain_in_chunks(states: Tensor, layers: Sequence[nn.Linear], batch: PackedBatch) -> list[Tensor]:
+    """Chunk by chunk, while a chunk is in the cache."""
     count, step = states.shape[0], chunk_rows(states.device.type)
-    applied = [product(layer, rows=count, kept=kept) for layer in layers]
-    parts: list[Tensor] | None = batch.plans.get("projected")
+    parts: list[Tensor] | None = None
     for start in range(0, count, step):
         rows = slice(start, start + step)
-        found = [apply(states[rows]) for apply in applied]
-        if parts is None:
-            parts = [part.new_empty(count, part.shape[1]) for part in found]
-            batch.plans["projected"] = parts
+        found = [layer(states[rows]) for layer in layers]
+        parts = parts or _room(batch, layers, found[0])
         for part, piece in zip(parts, found, strict=True):
             part[rows] = piece
     assert parts is not None  # a stream has at least one token
     return parts
+
+
+def _room(batch: PackedBatch, layers: Sequence[nn.Linear], like: Tensor) -> list[Tensor]:
+    """The room of the stream's projections; autocast may have given `like` another number format."""
+    room: list[Tensor] | None = batch.plans.get("projected")
+    if room is None:
+        room = [like.new_empty(batch.tokens, layer.out_features) for layer in layers]
+        batch.plans["projected"] = room
+    return room

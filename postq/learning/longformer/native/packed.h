@@ -21,13 +21,15 @@ INNER void pack_rows(Rows from, int start, int count, int padded, int width, flo
     memset(to + (size_t)count * width, 0, (size_t)(padded - count) * width * sizeof(float));
 }
 
-/* 16 rows of 16 floats, `stride` apart, as their transpose with rows PANEL apart. */
-INNER void transpose(const float *from, size_t stride, int count, float *to)
+/* Up to 16 rows of up to 16 floats, `stride` apart, as their transpose, filled up with 0, with rows PANEL
+ * apart. */
+INNER void transpose(const float *from, size_t stride, int rows, int columns, float *to)
 {
+    const __mmask16 present = (__mmask16)(0xffffu >> (LANES - columns));
     Vector a[LANES], b[LANES];
     UNROLLED
     for (int i = 0; i < LANES; i++)
-        a[i] = i < count ? _mm512_loadu_ps(from + i * stride) : _mm512_setzero_ps();
+        a[i] = i < rows ? _mm512_maskz_loadu_ps(present, from + i * stride) : _mm512_setzero_ps();
     UNROLLED
     for (int i = 0; i < LANES; i += 2) {
         b[i] = _mm512_unpacklo_ps(a[i], a[i + 1]);
@@ -61,7 +63,9 @@ INNER void pack_panels(Rows from, int start, int count, int width, float *to)
         float *panel = to + (size_t)(j / PANEL) * PANEL * width + j % PANEL;
         const float *rows = from.at + (size_t)(start + j) * from.stride;
         for (int c = 0; c < width; c += LANES)
-            transpose(rows + c, from.stride, most(0, least(LANES, count - j)), panel + (size_t)c * PANEL);
+            transpose(
+                rows + c, from.stride, most(0, least(LANES, count - j)), LANES, panel + (size_t)c * PANEL
+            );
     }
 }
 

@@ -8,23 +8,30 @@
 enum { RUN = 192 };
 /* Columns summed in one run before they join the total, since long runs of float32 lose digits. */
 
+/* Sums of ROWS x PANEL products: `count` columns of rows, which lie `row` floats apart and their columns
+ * `column` apart, with as many rows of a panel. */
+INNER void
+sum_products(const float *rows, size_t row, size_t column, const float *panel, int count, Vector sum[ROWS][2])
+{
+    UNROLLED
+    for (int r = 0; r < ROWS; r++) sum[r][0] = sum[r][1] = _mm512_setzero_ps();
+    for (int c = 0; c < count; c++) {
+        Vector low = _mm512_load_ps(panel + c * PANEL), high = _mm512_load_ps(panel + c * PANEL + LANES);
+        UNROLLED
+        for (int r = 0; r < ROWS; r++) {
+            Vector x = _mm512_set1_ps(rows[r * row + c * column]);
+            sum[r][0] = _mm512_fmadd_ps(x, low, sum[r][0]);
+            sum[r][1] = _mm512_fmadd_ps(x, high, sum[r][1]);
+        }
+    }
+}
+
 /* (ROWS, columns) products of the tile's rows (ROWS, width) with packed panels. */
 INNER void multiply_panels(const float *rows, const float *panels, Tile tile, int width, float *scores)
 {
     for (int at = 0; at < tile.columns; at += PANEL) {
-        const float *panel = panels + (size_t)(tile.panel * PANEL + at) * width;
         Vector sum[ROWS][2];
-        UNROLLED
-        for (int r = 0; r < ROWS; r++) sum[r][0] = sum[r][1] = _mm512_setzero_ps();
-        for (int c = 0; c < width; c++) {
-            Vector low = _mm512_load_ps(panel + c * PANEL), high = _mm512_load_ps(panel + c * PANEL + LANES);
-            UNROLLED
-            for (int r = 0; r < ROWS; r++) {
-                Vector x = _mm512_set1_ps(rows[r * width + c]);
-                sum[r][0] = _mm512_fmadd_ps(x, low, sum[r][0]);
-                sum[r][1] = _mm512_fmadd_ps(x, high, sum[r][1]);
-            }
-        }
+        sum_products(rows, width, 1, panels + (size_t)(tile.panel * PANEL + at) * width, width, sum);
         UNROLLED
         for (int r = 0; r < ROWS; r++) {
             _mm512_store_ps(scores + r * tile.row + at, sum[r][0]);

@@ -7,8 +7,8 @@ import torch
 from torch.nn.functional import gelu
 
 from postq.errors import SettingsInvalid
-from postq.learning.longformer import accelerate, products
-from postq.learning.longformer.products import MOST_SUMMANDS, piece_columns, product
+from postq.learning.longformer import accelerate, products, trained_products
+from postq.learning.longformer.products import pack_weight, product
 from tests.unit.learning.longformer.reference import (
     alone,
     assert_same_gradients,
@@ -19,7 +19,9 @@ from tests.unit.learning.longformer.reference import (
     offsets,
 )
 
-needs_packing = pytest.mark.skipif(not products.packing_works(), reason="this torch packs no weights")
+needs_packing = pytest.mark.skipif(
+    not products.packing_works(), reason="the compiled product does not run here"
+)
 
 
 @pytest.fixture
@@ -39,24 +41,6 @@ def test_a_packed_product_equals_the_layer(packed, then_gelu, summands):
         wanted = gelu(layer(states)) if then_gelu else layer(states)
     assert products.packs(layer.weight, rows=300)
     torch.testing.assert_close(found, wanted, atol=1e-6, rtol=1e-5)
-
-
-@needs_packing
-def test_long_packed_sums_round_no_worse_than_the_plain_product(packed):
-    layer, states = torch.nn.Linear(3_072, 96), torch.randn(256, 3_072)
-    with torch.no_grad():
-        truth = states.double() @ layer.weight.double().T + layer.bias.double()
-        plain = (layer(states) - truth).norm()
-        found = (product(layer, rows=256)(states) - truth).norm()
-    assert found <= 1.2 * plain  # in one run oneDNN's error is 2.2 times MKL's
-
-
-@pytest.mark.parametrize("summands", [1, 15, 192, 193, 768, 1_000, 3_072])
-def test_pieces_cover_every_summand_once_and_none_is_long(summands):
-    pieces = piece_columns(summands)
-    covered = [index for piece in pieces for index in range(piece.start, piece.stop)]
-    assert covered == [*range(summands)]
-    assert max(piece.stop - piece.start for piece in pieces) <= MOST_SUMMANDS
 
 
 @needs_packing
@@ -84,12 +68,17 @@ def test_gradients_of_packed_products_equal_the_stock_models(packed):
 @pytest.mark.parametrize("activation", ["gelu", "relu"])
 def test_training_multiplies_through_the_same_library_as_inference(packed, monkeypatch, activation):
     model, doc = classifier(configuration(activation=activation)), documents([60])[0]
-    fast, used = accelerate(model), []
-    packing = torch.ops.mkldnn._reorder_linear_weight
-    noted = lambda *given: used.append(len(given)) or packing(*given)  # noqa: E731
-    monkeypatch.setattr(torch.ops.mkldnn, "_reorder_linear_weight", noted)
+    fast, used = accelerate(model), note_packings(monkeypatch)
     fast.forward_packed(doc, [0, 60]).sum().backward()
     assert used
+
+
+def note_packings(monkeypatch):
+    """A list that grows with every weight packed."""
+    noted = []
+    for place in (products, trained_products):
+        monkeypatch.setattr(place, "pack_weight", lambda weight: noted.append(1) or pack_weight(weight))
+    return noted
 
 
 @needs_packing
@@ -108,10 +97,7 @@ def test_packed_weights_follow_the_parameters(packed):
 def test_kept_weights_serve_short_documents_and_follow_changes_in_place(monkeypatch):
     monkeypatch.setenv("POSTQ_PRODUCTS", "packed")
     model, doc = classifier(), documents([60])[0]
-    fast, packings = accelerate(model).keep_packed(), []
-    packing = torch.ops.mkldnn._reorder_linear_weight
-    noted = lambda *given: packings.append(1) or packing(*given)  # noqa: E731
-    monkeypatch.setattr(torch.ops.mkldnn, "_reorder_linear_weight", noted)
+    fast, packings = accelerate(model).keep_packed(), note_packings(monkeypatch)
     with torch.no_grad():
         fast.forward_packed(doc, [0, 60])
         first = len(packings)
@@ -153,8 +139,14 @@ def test_left_alone_the_processor_decides(packed, monkeypatch):
         assert products.packs(torch.nn.Linear(48, 80).weight, rows=300) is slow
 
 
-def test_a_torch_without_packing_is_found_out(monkeypatch):
-    monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", lambda *_: torch.zeros(40, 24))
+@needs_packing
+def test_a_compiled_product_that_answers_otherwise_than_torch_is_not_used(monkeypatch):
+    monkeypatch.setattr(products, "multiply", lambda *_: torch.zeros(40, 24))
+    assert not products.packing_works.__wrapped__()
+
+
+def test_without_the_compiled_functions_products_are_plain(monkeypatch):
+    monkeypatch.setattr(products, "why_not_compiled", lambda: "they were not built")
     assert not products.packing_works.__wrapped__()
 
 

@@ -1,4 +1,4 @@
-"""The compiled part of `native.py`; its source is in `native/`."""
+"""The compiled functions; their source is in `native/`. All arrays are float32."""
 
 from numpy import float32
 from numpy.typing import NDArray
@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 Floats = NDArray[float32]
 
 def available() -> bool: ...
-def forward(
+def attend(
     query: Floats,
     key: Floats,
     value: Floats,
@@ -17,7 +17,7 @@ def forward(
     threads: int,
     /,
 ) -> None: ...
-def backward(
+def attend_backward(
     query: Floats,
     key: Floats,
     value: Floats,
@@ -29,6 +29,16 @@ def backward(
     value_gradient: Floats,
     bounds: tuple[int, ...],
     reach: int,
+    threads: int,
+    /,
+) -> None: ...
+def pack(weight: Floats, packed: Floats, threads: int, /) -> None: ...
+def multiply(
+    states: Floats,
+    packed: Floats,
+    bias: Floats | None,
+    output: Floats,
+    add: bool,
     threads: int,
     /,
 ) -> None: ...

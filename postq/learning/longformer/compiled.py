@@ -1,0 +1,37 @@
+"""The compiled functions for CPUs, where this installation and this processor have them.
+
+Their source is in `native/`. They are built with postq where there is a C compiler for x86-64, and need
+AVX-512.
+"""
+
+import torch
+from numpy import float32
+from numpy.typing import NDArray
+from torch import Tensor
+
+try:
+    from postq.learning.longformer import _compiled
+except ImportError:  # postq was installed without a C compiler
+    _compiled = None  # type: ignore[assignment]
+
+compiled = _compiled
+
+
+def why_not_compiled() -> str | None:
+    """Why this machine does not run the compiled functions, or None if it does."""
+    if compiled is None:
+        return "the compiled kernels were not built when postq was installed"
+    if not compiled.available():
+        return "the compiled kernels need a processor with AVX-512"
+    return None
+
+
+def takes(part: Tensor) -> bool:
+    """True for a tensor that they can read: float32 on the CPU."""
+    return part.device.type == "cpu" and part.dtype == torch.float32
+
+
+def as_array(part: Tensor) -> NDArray[float32]:
+    """The same memory, for them to read or write."""
+    array: NDArray[float32] = part.detach().numpy()
+    return array

@@ -1,0 +1,35 @@
+/* Holding arrays, and checking what no function could work with. */
+#include "arrays.h"
+
+#include <limits.h>
+
+int refuse(const char *why) { return PyErr_SetString(PyExc_ValueError, why), 0; }
+
+static int usable(const Py_buffer *view, int axes)
+{
+    if (view->ndim != axes || view->itemsize != sizeof(float) || view->format[0] != 'f' || view->format[1])
+        return 0;
+    for (int i = 0; i < axes; i++)
+        if (view->shape[i] < 1 || view->shape[i] >= INT_MAX || view->strides[i] < 0 ||
+            view->strides[i] % (Py_ssize_t)sizeof(float))
+            return 0;
+    return 1;
+}
+
+const Py_buffer *hold(Held *held, PyObject *object, int axes, int writable)
+{
+    Py_buffer *view = &held->views[held->count];
+    if (PyObject_GetBuffer(object, view, PyBUF_STRIDES | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0)) < 0)
+        return NULL;
+    held->count++;
+    if (usable(view, axes)) return view;
+    PyErr_Format(PyExc_ValueError, "array %d is no float32 array of %d axes", held->count, axes);
+    return NULL;
+}
+
+void let_go(Held *held)
+{
+    while (held->count) PyBuffer_Release(&held->views[--held->count]);
+}
+
+size_t stride(const Py_buffer *view, int axis) { return (size_t)view->strides[axis] / sizeof(float); }

@@ -1,0 +1,32 @@
+/* float32 arrays that a Python caller handed over. */
+#ifndef POSTQ_ARRAYS_H
+#define POSTQ_ARRAYS_H
+
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030b0000
+#include <Python.h>
+
+/* Views of arrays that are held until `let_go`. */
+typedef struct {
+    Py_buffer views[9];
+    int count;
+} Held;
+
+/* Holds one more array of so many axes, none of them empty or too long for an int, with steps of whole floats
+ * forward. Raises ValueError otherwise and returns null. */
+const Py_buffer *hold(Held *held, PyObject *object, int axes, int writable);
+
+void let_go(Held *held);
+
+/* Floats from one index of an axis to the next. */
+size_t stride(const Py_buffer *view, int axis);
+
+/* Says what does not fit and returns 0. */
+int refuse(const char *why);
+
+PyObject *call_attend(PyObject *module, PyObject *args);
+PyObject *call_attend_backward(PyObject *module, PyObject *args);
+PyObject *call_pack(PyObject *module, PyObject *args);
+PyObject *call_multiply(PyObject *module, PyObject *args);
+
+#endif
