@@ -1,0 +1,73 @@
+"""Random calls of one build of the compiled functions: `python fuzz_compiled.py FILE SEED CASES`."""
+
+import sys
+from importlib.machinery import ExtensionFileLoader
+from importlib.util import module_from_spec, spec_from_loader
+
+import numpy as np
+
+
+def load(file):
+    loader = ExtensionFileLoader("_compiled", file)
+    spec = spec_from_loader("_compiled", loader)
+    return module_from_spec(spec)
+
+
+def floats(draw, *shape):
+    """Random floats in memory of exactly their size."""
+    return draw.standard_normal(shape, dtype=np.float32)
+
+
+def aligned(count):
+    """Room for `count` floats that begins where a packed weight has to, with nothing behind it."""
+    room = np.empty(4 * count + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    return room[start : start + 4 * count].view(np.float32)
+
+
+def attend(functions, draw):
+    """One stream of random documents, forward and backward."""
+    lengths = [int(draw.choice([1, 2, 3, draw.integers(1, 40), draw.integers(1, 1_700)])) for _ in range(3)]
+    bounds = tuple(np.cumsum([0, *lengths]).tolist())
+    shape = bounds[-1], int(draw.integers(1, 4)), 16 * int(draw.integers(1, 9))
+    reach = int(draw.choice([1, 2, 8, draw.integers(1, 600), 5_000]))
+    parts = [floats(draw, *shape) for _ in range(3)]
+    if draw.integers(2):
+        parts = list(np.moveaxis(floats(draw, shape[0], 3, *shape[1:]), 1, 0))
+    output, lse = np.zeros(shape, np.float32), np.zeros(shape[:2], np.float32)
+    functions.attend(*parts, output, lse, bounds, reach, 2)
+    gradients = [np.zeros(shape, np.float32) for _ in range(3)]
+    functions.attend_backward(*parts, output, lse, floats(draw, *shape), *gradients, bounds, reach, 2)
+    assert all(np.isfinite(found).all() for found in (output, lse, *gradients))
+
+
+def multiply(functions, draw):
+    """One product of random size, each factor by rows or by columns."""
+    rows, inputs, outputs = (
+        int(draw.choice([1, draw.integers(1, 40), draw.integers(1, 900)])) for _ in range(3)
+    )
+    states, weight = floats(draw, rows, inputs), floats(draw, outputs, inputs)
+    bias = floats(draw, outputs) if draw.integers(2) else None
+    if draw.integers(2):
+        states = np.ascontiguousarray(states.T).T
+    if draw.integers(2):
+        weight = np.ascontiguousarray(weight.T).T
+    packed, output = aligned(-(-outputs // 32) * 32 * inputs), np.empty((rows, outputs), np.float32)
+    functions.pack(weight, packed, 2)
+    functions.multiply(states, packed, bias, output, False, 2)
+    wanted = states.astype(np.float64) @ weight.astype(np.float64).T + (0 if bias is None else bias)
+    assert np.abs(output - wanted).max() < 1e-3
+
+
+def main():
+    """Run the cases; a sanitizer ends the process at the first fault."""
+    file, seed, cases = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    functions, draw = load(file), np.random.default_rng(seed)
+    for _ in range(cases):
+        attend(functions, draw)
+        multiply(functions, draw)
+    sys.stdout.write("no fault\n")
+
+
+if __name__ == "__main__":
+    main()
