@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import cleandoc
 from typing import Any, TypeVar
 
 import typer
@@ -75,7 +76,11 @@ def attach(app: typer.Typer, *bodies: Callable[..., Any], panel: str | None = No
     """Add declared commands to an application, in this order."""
     for body in bodies:
         facts = FACTS[body]
-        app.command(facts.name, cls=HelpfulCommand, epilog=_epilog(facts), rich_help_panel=panel)(body)
+        told = _reflowed(body.__doc__ or "")
+        declare = app.command(
+            facts.name, cls=HelpfulCommand, help=told, epilog=_epilog(facts), rich_help_panel=panel
+        )
+        declare(body)
 
 
 def group(help_text: str, *bodies: Callable[..., Any]) -> typer.Typer:
@@ -83,6 +88,12 @@ def group(help_text: str, *bodies: Callable[..., Any]) -> typer.Typer:
     app = typer.Typer(cls=HelpfulGroup, help=help_text, no_args_is_help=True, rich_markup_mode="rich")
     attach(app, *bodies)
     return app
+
+
+def _reflowed(docstring: str) -> str:
+    """Each paragraph on one line: Typer keeps the ends of lines, which are those of the source."""
+    paragraphs = cleandoc(docstring).split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
 def _epilog(facts: CommandFacts) -> str:

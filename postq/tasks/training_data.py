@@ -139,7 +139,7 @@ def _tell_split(
     hooks: Hooks,
 ) -> None:
     report = describe_splits(keys, splits, recipe=recipe.split, clusters=clusters)
-    sizes = ", ".join(f"{size} {name}" for name, size in report.sizes.items())
+    sizes = ", ".join(f"{size:,} {name}" for name, size in report.sizes.items())
     hooks.note(
         "split",
         f"{'Official' if report.official else recipe.split.method.capitalize()} split: {sizes}."

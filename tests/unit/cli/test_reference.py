@@ -38,6 +38,10 @@ def test_all_commands_users_were_promised_are_there() -> None:
     }
 
 
+def test_a_paragraph_of_the_help_is_wrapped_by_the_terminal_alone(command: tuple[str, Any]) -> None:
+    assert not re.search(r"[^\n]\n[^\n]", command[1].help)
+
+
 def test_a_command_says_in_one_sentence_what_it_does(command: tuple[str, Any]) -> None:
     first = command[1].help.partition("\n\n")[0]
     assert first[0].isupper()
