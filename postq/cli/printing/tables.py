@@ -1,6 +1,6 @@
 """Tables and grids for people; imported only when something is about to be printed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from rich.cells import cell_len
@@ -17,8 +17,15 @@ MIN_FLEXIBLE = 10
 """Columns a wrapped cell keeps on a narrow terminal; where it would get less, each row is a block."""
 
 
+ROOMY = 32
+"""Columns a wrapped last cell needs to be read with ease; with fewer it stands below its row."""
+
+
 class FittedListing:
-    """A table where the window is wide enough, else a block of lines a row: nothing is cut at its edge."""
+    """A table where the window is wide enough, else a block of lines a row: nothing is cut at its edge.
+
+    Between the two, only the last cell of each row stands on lines of its own.
+    """
 
     def __init__(self, columns: Sequence[Column[Any]], rows: Sequence[Any]) -> None:
         self._shown = [column for column in columns if column.heading]
@@ -27,7 +34,8 @@ class FittedListing:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Asked by the console, which alone knows how wide it is."""
         if self._least_width() <= options.max_width:
-            yield _listing_table(self._shown, self._rows)
+            cramped = self._last_is_cramped(options.max_width)
+            yield from self._last_below() if cramped else [_listing_table(self._shown, self._rows)]
             return
         for number, row in enumerate(self._rows):
             if number:
@@ -40,9 +48,37 @@ class FittedListing:
         return sum(widths) + GAP * (len(self._shown) - 1)
 
     def _least_width_of(self, column: Column[Any]) -> int:
+        return min(self._width_of(column), MIN_FLEXIBLE) if column.flexible else self._width_of(column)
+
+    def _width_of(self, column: Column[Any]) -> int:
         lines = [line for row in self._rows for line in cell(column, row).plain.split("\n")]
-        widest = max(map(cell_len, [column.heading or "", *lines]))
-        return min(widest, MIN_FLEXIBLE) if column.flexible else widest
+        return max(map(cell_len, [column.heading or "", *lines]))
+
+    def _last_is_cramped(self, width: int) -> bool:
+        """Whether the last column alone is to be wrapped, and into few columns."""
+        *others, last = self._shown
+        if not last.flexible or any(column.flexible for column in others):
+            return False
+        left = width - sum(self._width_of(column) + GAP for column in others)
+        return left < min(ROOMY, self._width_of(last))
+
+    def _last_below(self) -> Iterator[RenderableType]:
+        *others, last = self._shown
+        widths = [self._width_of(column) for column in others]
+        indent = (0, 0, 0, widths[0] + GAP)
+        yield _aligned(others, widths, [Text(column.heading, style="dim") for column in others])
+        yield Padding(Text(last.heading, style="dim"), indent)
+        for row in self._rows:
+            yield _aligned(others, widths, [cell(column, row) for column in others])
+            if (below := cell(last, row)).plain:
+                yield Padding(below, indent)
+
+
+def _aligned(columns: Sequence[Column[Any]], widths: Sequence[int], cells: Sequence[Text]) -> Text:
+    """One line of cells as wide as given."""
+    for column, width, text in zip(columns, widths, cells, strict=True):
+        text.align("right" if column.right else "left", width)
+    return Text(" " * GAP).join(cells)
 
 
 def _listing_table(shown: Sequence[Column[Any]], rows: Sequence[Any]) -> Table:

@@ -33,6 +33,38 @@ def test_a_listing_wider_than_the_window_is_a_block_a_row_with_nothing_cut(width
     assert "|".join(" ".join(line.split()) for line in lines) == printed
 
 
+HISTORY = FittedListing(
+    (
+        Column(key="at", meaning="when", value=lambda row: row[0], heading="When"),
+        Column(key="number", meaning="number", value=lambda row: row[1], heading="Shard", right=True),
+        Column(key="message", meaning="words", value=lambda row: row[2], heading="Message", flexible=True),
+    ),
+    [("08:58:01", 1, "a message of several words that needs some room"), ("08:58:02", None, "")],
+)
+
+
+@pytest.mark.parametrize(
+    ("width", "printed"),
+    [
+        (
+            70,
+            "When      Shard  Message|"
+            "08:58:01      1  a message of several words that needs some room|08:58:02",
+        ),
+        (
+            44,
+            "When      Shard|          Message|08:58:01      1|"
+            "          a message of several words that|          needs some room|08:58:02",
+        ),
+    ],
+)
+def test_a_last_cell_with_little_room_beside_the_others_stands_below_them(width: int, printed: str) -> None:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(HISTORY)
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert "|".join(line.rstrip() for line in lines) == printed
+
+
 def test_a_digest_is_wrapped_and_never_cut() -> None:
     console = Console(file=io.StringIO(), width=50)
     console.print(facts([("result digest", DIGEST)]))
