@@ -217,11 +217,16 @@ def _from_pretrained(loader: Any, source: str, **options: Any) -> Any:
         raise _explained(source, exc) from exc
 
 
+def _first_sentence(text: str) -> str:
+    """What went wrong; the advice that transformers adds is longer, and we have our own."""
+    return re.split(r"(?<=[.!?]) (?=[A-Z])", text, maxsplit=1)[0]
+
+
 def _explained(source: str, exc: Exception) -> BundleUnusable:
     reason = " ".join(str(exc).split())[:300]
     if not Path(source).is_dir():
         return BundleUnusable(
-            f"The model '{source}' could not be fetched from the Hub: {reason}",
+            f"The model '{source}' could not be fetched from the Hub: {_first_sentence(reason)}",
             hint="Check the name and the network, or give a local folder with the model's files.",
         )
     if not list(Path(source).glob("*.safetensors")):
