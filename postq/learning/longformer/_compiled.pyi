@@ -15,6 +15,8 @@ def attend(
     bounds: tuple[int, ...],
     reach: int,
     threads: int,
+    dropout: float,
+    seed: int,
     /,
 ) -> None: ...
 def attend_backward(
@@ -30,6 +32,8 @@ def attend_backward(
     bounds: tuple[int, ...],
     reach: int,
     threads: int,
+    dropout: float,
+    seed: int,
     /,
 ) -> None: ...
 def pack(weight: Floats, packed: Floats, threads: int, /) -> None: ...

@@ -40,12 +40,12 @@ class LocalAttention:
     ) -> Tensor:
         """(tokens, heads, width) attention; `rows` (globals, heads, width) answer for the global tokens."""
         if rows is not None and dropout > 0 and query.device.type == "cpu" and batch.first_token_global:
-            return dropped_attention(
-                query, key, value, rows.to(query.dtype), batch, window=window, dropout=dropout
-            )
+            kernel = native_attention if self._native(query) else dropped_attention
+            return kernel(query, key, value, rows.to(query.dtype), batch, window=window, dropout=dropout)
         why_not = self._why_not(query, batch, dropout)
         if rows is not None and why_not is None and self.kernel != "flex":
-            return self._on_bands(query)(query, key, value, rows.to(query.dtype), batch, window=window)
+            kernel = self._on_bands(query)
+            return kernel(query, key, value, rows.to(query.dtype), batch, window=window)
         if why_not is None and self.kernel == "flex":
             answered = flex_attention_stream(query, key, value, batch, window=window)
         else:
@@ -57,7 +57,10 @@ class LocalAttention:
         """The kernel for documents whose first token alone is global."""
         if self.kernel == "varlen":
             return varlen_attention
-        return native_attention if self.kernel == "native" and serves(query) else banded_attention
+        return native_attention if self._native(query) else banded_attention
+
+    def _native(self, query: Tensor) -> bool:
+        return self.kernel == "native" and serves(query)
 
     def _why_not(self, query: Tensor, batch: PackedBatch, dropout: float) -> str | None:
         """Why the chosen kernel cannot serve this stream exactly; None when it can."""

@@ -7,7 +7,7 @@ however many threads there are.
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,21 +21,48 @@ MOST_WIDTH = 128
 
 
 def native_attention(
-    query: Tensor, key: Tensor, value: Tensor, global_rows: Tensor, batch: PackedBatch, *, window: int
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    global_rows: Tensor,
+    batch: PackedBatch,
+    *,
+    window: int,
+    dropout: float = 0.0,
 ) -> Tensor:
     """(tokens, heads, width) attention of every token; rows of global tokens are `global_rows` (docs, heads,
     width).
 
     Only for what `serves` is true for, and for streams whose documents have exactly their first token global.
+    With `dropout` one number is drawn from torch's generator, and from it follows which probabilities are
+    dropped: nothing is kept for the backward, which finds the same ones.
     """
+    call = _Call(batch.bounds, window // 2, dropout, _seed() if dropout else 0)
     if torch.is_grad_enabled():
-        arguments = (query, key, value, global_rows, batch.first_index, batch.bounds, window // 2)
+        arguments = (query, key, value, global_rows, batch.first_index, call)
         answered: Tensor = _NativeAttention.apply(*arguments)  # type: ignore[no-untyped-call]
         return answered
     output = answer_space(query, batch)
-    _forward(query, key, value, output, None, batch.bounds, window // 2)
+    _forward(query, key, value, output, None, call)
     output[batch.first_index] = global_rows
     return output
+
+
+class _Call(NamedTuple):
+    """What the compiled functions are told besides arrays; `reach` is half the window."""
+
+    bounds: tuple[int, ...]
+    reach: int
+    dropout: float
+    seed: int
+
+    def settings(self) -> tuple[tuple[int, ...], int, int, float, int]:
+        """In the order in which they take it."""
+        return self.bounds, self.reach, torch.get_num_threads(), self.dropout, self.seed
+
+
+def _seed() -> int:
+    return int(torch.randint(1 << 62, ()))
 
 
 def serves(query: Tensor) -> bool:
@@ -73,24 +100,10 @@ def _tried(attend: Callable[..., Tensor], parts: list[Tensor], batch: PackedBatc
 
 
 def _forward(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    output: Tensor,
-    lse: Tensor | None,
-    bounds: tuple[int, ...],
-    reach: int,
+    query: Tensor, key: Tensor, value: Tensor, output: Tensor, lse: Tensor | None, call: _Call
 ) -> None:
-    compiled.attend(
-        as_array(query),
-        as_array(key),
-        as_array(value),
-        as_array(output),
-        None if lse is None else as_array(lse),
-        bounds,
-        reach,
-        torch.get_num_threads(),
-    )
+    sums = None if lse is None else as_array(lse)
+    compiled.attend(as_array(query), as_array(key), as_array(value), as_array(output), sums, *call.settings())
 
 
 class _NativeAttention(torch.autograd.Function):
@@ -102,21 +115,21 @@ class _NativeAttention(torch.autograd.Function):
         value: Tensor,
         global_rows: Tensor,
         firsts: Tensor,
-        bounds: tuple[int, ...],
-        reach: int,
+        call: _Call,
     ) -> Tensor:
         output = torch.empty_like(query, memory_format=torch.contiguous_format)
         lse = query.new_zeros(query.shape[:2])
-        _forward(query, key, value, output, lse, bounds, reach)
+        _forward(query, key, value, output, lse, call)
         output[firsts] = global_rows
         ctx.save_for_backward(query, key, value, output, lse, firsts)
-        ctx.bounds, ctx.reach = bounds, reach
+        ctx.call = call
         return output
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, output, lse, firsts = ctx.saved_tensors
         into = tuple(torch.zeros_like(t, memory_format=torch.contiguous_format) for t in (query, key, value))
+        of_query, of_key, of_value = into
         compiled.attend_backward(
             as_array(query),
             as_array(key),
@@ -124,11 +137,9 @@ class _NativeAttention(torch.autograd.Function):
             as_array(output),
             as_array(lse),
             as_array(gradient.contiguous()),
-            as_array(into[0]),
-            as_array(into[1]),
-            as_array(into[2]),
-            ctx.bounds,
-            ctx.reach,
-            torch.get_num_threads(),
+            as_array(of_query),
+            as_array(of_key),
+            as_array(of_value),
+            *ctx.call.settings(),
         )
-        return (*into, gradient[firsts], None, None, None)
+        return (*into, gradient[firsts], None, None)

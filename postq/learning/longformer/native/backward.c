@@ -1,4 +1,5 @@
 /* The gradients of one chunk, from the answers and log-sum-exps that the forward left. */
+#include "dropout.h"
 #include "packed.h"
 #include "products.h"
 #include "softmax.h"
@@ -37,7 +38,7 @@ typedef struct {
 INNER Global pull(const Band *band, Chunk chunk, Tile tile, const Gradients *all, Space space)
 {
     Global global;
-    int width = band->width;
+    int width = band->width, first_key = chunk.first_key + tile.panel * PANEL;
     multiply_panels(space.queries, space.key_panels, tile, width, space.shares);
     multiply_panels(space.gradients, space.value_panels, tile, width, space.pulls);
     clear_rest(space.shares, tile);
@@ -49,14 +50,19 @@ INNER Global pull(const Band *band, Chunk chunk, Tile tile, const Gradients *all
         float lse = all->lse.at[query * all->lse.stride],
               whole = dot(all->output.at + query * all->output.stride, gradient, width);
         Seen seen = seen_by(band, chunk, tile, r);
+        Luck luck = luck_of(band->dropout, tile.start + r);
         hide_edges(shares, seen);
         exponentiate(shares, seen, tile.columns, lse);
+        meet_fates(pulls, tile.columns, first_key, band->dropout, luck);
         for (int c = 0; c < tile.columns; c += LANES) {
             Vector off = _mm512_sub_ps(_mm512_load_ps(pulls + c), _mm512_set1_ps(whole));
             _mm512_store_ps(pulls + c, _mm512_mul_ps(_mm512_load_ps(shares + c), off));
         }
-        global.share[r] = expf(dot(space.queries + r * width, band->key.at, width) - lse);
-        global.pull[r] = global.share[r] * (dot(gradient, band->value.at, width) - whole);
+        meet_fates(shares, tile.columns, first_key, band->dropout, luck);
+        float share = expf(dot(space.queries + r * width, band->key.at, width) - lse);
+        float fate = global_fate(band->dropout, luck);
+        global.share[r] = share * fate;
+        global.pull[r] = share * (fate * dot(gradient, band->value.at, width) - whole);
     }
     return global;
 }

@@ -10,6 +10,7 @@
 #define POSTQ_BAND_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 enum { BAND_LANES = 16, BAND_MOST_WIDTH = 128 };
 
@@ -19,10 +20,18 @@ typedef struct {
     size_t stride;
 } Rows;
 
+/* A share is dropped when its 32 random bits are under `below`, and multiplied by `raise` when not. */
+typedef struct {
+    uint64_t seed;
+    uint32_t below;
+    float raise;
+} Dropout;
+
 typedef struct {
     Rows query, key, value;
     int tokens, width, reach;
     float scale;
+    Dropout dropout; /* its seed is this head's and document's own */
 } Band;
 
 /* Queries [start, stop) and the keys they see, the global one apart: [first_key, first_key + keys). */

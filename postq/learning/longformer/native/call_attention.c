@@ -1,6 +1,7 @@
 /* The Python functions `attend` and `attend_backward`. */
 #include "arrays.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 
 #include "stream.h"
@@ -48,6 +49,15 @@ static int read_bounds(Call *call, PyObject *bounds, Py_ssize_t tokens)
     return 1;
 }
 
+/* Dropout of 0 is none at all. */
+static int read_dropout(Call *call, double dropout, unsigned long long seed)
+{
+    if (!(dropout >= 0 && dropout < 1)) return refuse("the dropout has to be at least 0 and under 1");
+    uint32_t below = (uint32_t)(dropout * 4294967296.0);
+    call->stream.dropout = (Dropout){seed, below, (float)(1.0 / (1.0 - dropout))};
+    return 1;
+}
+
 static int read_stream(Call *call, PyObject *bounds)
 {
     const Py_ssize_t *shape = call->held.views[0].shape;
@@ -65,8 +75,10 @@ static PyObject *run(Call *call, PyObject *bounds, int (*work)(const Stream *, c
 {
     int done = 0;
     if (read_stream(call, bounds)) {
-        Py_BEGIN_ALLOW_THREADS done = work(&call->stream, call->arrays);
-        Py_END_ALLOW_THREADS if (!done) PyErr_NoMemory();
+        Py_BEGIN_ALLOW_THREADS
+        done = work(&call->stream, call->arrays);
+        Py_END_ALLOW_THREADS
+        if (!done) PyErr_NoMemory();
     }
     end(call);
     if (!done) return NULL;
@@ -79,10 +91,14 @@ PyObject *call_attend(PyObject *module, PyObject *args)
     PyObject *a[LSE + 1], *bounds;
     Call call = {.held = {.count = 0}};
     int *reach = &call.stream.reach, *threads = &call.stream.threads;
+    double dropout;
+    unsigned long long seed;
     if (!PyArg_ParseTuple(
-            args, "OOOOOO!ii:attend", a, a + 1, a + 2, a + 3, a + 4, &PyTuple_Type, &bounds, reach, threads
+            args, "OOOOOO!iidK:attend", a, a + 1, a + 2, a + 3, a + 4, &PyTuple_Type, &bounds, reach, threads,
+            &dropout, &seed
         ))
         return NULL;
+    if (!read_dropout(&call, dropout, seed)) return NULL;
     for (int i = 0; i <= LSE; i++)
         if ((i != LSE || a[i] != Py_None) && !take(&call, a[i], i, i >= OUTPUT)) return end(&call), NULL;
     return run(&call, bounds, stream_forward);
@@ -94,11 +110,14 @@ PyObject *call_attend_backward(PyObject *module, PyObject *args)
     PyObject *a[ARRAYS], *bounds;
     Call call = {.held = {.count = 0}};
     int *reach = &call.stream.reach, *threads = &call.stream.threads;
+    double dropout;
+    unsigned long long seed;
     if (!PyArg_ParseTuple(
-            args, "OOOOOOOOOO!ii:attend_backward", a, a + 1, a + 2, a + 3, a + 4, a + 5, a + 6, a + 7, a + 8,
-            &PyTuple_Type, &bounds, reach, threads
+            args, "OOOOOOOOOO!iidK:attend_backward", a, a + 1, a + 2, a + 3, a + 4, a + 5, a + 6, a + 7,
+            a + 8, &PyTuple_Type, &bounds, reach, threads, &dropout, &seed
         ))
         return NULL;
+    if (!read_dropout(&call, dropout, seed)) return NULL;
     for (int i = 0; i < ARRAYS; i++)
         if (!take(&call, a[i], i, i >= QUERY_GRADIENT)) return end(&call), NULL;
     return run(&call, bounds, stream_backward);

@@ -45,7 +45,8 @@ PyObject *call_pack(PyObject *module, PyObject *args)
     fit = check_threads(threads) && as_matrix(hold(&held, from, 2, 0), 0, &weight) &&
           is_packed(hold(&held, to, 1, 1), weight);
     if (fit) {
-        Py_BEGIN_ALLOW_THREADS pack_weight(weight, held.views[1].buf, threads);
+        Py_BEGIN_ALLOW_THREADS
+        pack_weight(weight, held.views[1].buf, threads);
         Py_END_ALLOW_THREADS
     }
     let_go(&held);
@@ -84,8 +85,10 @@ PyObject *call_multiply(PyObject *module, PyObject *args)
         return NULL;
     if (hold_factors(&held, given, &states, &output)) {
         const float *packed = held.views[2].buf, *bias = held.count > 3 ? held.views[3].buf : NULL;
-        Py_BEGIN_ALLOW_THREADS done = multiply(states, packed, bias, output, given.add, given.threads);
-        Py_END_ALLOW_THREADS if (!done) PyErr_NoMemory();
+        Py_BEGIN_ALLOW_THREADS
+        done = multiply(states, packed, bias, output, given.add, given.threads);
+        Py_END_ALLOW_THREADS
+        if (!done) PyErr_NoMemory();
     }
     let_go(&held);
     if (!done) return NULL;

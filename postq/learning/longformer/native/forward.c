@@ -1,4 +1,5 @@
 /* The answers of one chunk: scores, softmax, mixed values. */
+#include "dropout.h"
 #include "packed.h"
 #include "products.h"
 #include "softmax.h"
@@ -41,6 +42,9 @@ answer(const Band *band, Chunk chunk, Tile tile, Space space, float *tops, float
         tops[r] = fmaxf(global, highest(row, seen));
         shares[r] = expf(global - tops[r]);
         sums[r] = shares[r] + exponentiate(row, seen, tile.columns, tops[r]);
+        Luck luck = luck_of(band->dropout, tile.start + r);
+        shares[r] *= global_fate(band->dropout, luck);
+        meet_fates(row, tile.columns, chunk.first_key + tile.panel * PANEL, band->dropout, luck);
     }
     mix_rows(space.scores, space.values, tile, band->width, space.mixed);
 }

@@ -12,10 +12,10 @@ static PyObject *available(PyObject *module, PyObject *args)
 static PyMethodDef methods[] = {
     {"available", available, METH_NOARGS, "Whether this processor runs the functions of this module."},
     {"attend", call_attend, METH_VARARGS,
-     "(query, key, value, output, lse, bounds, reach, threads): writes output and lse."},
+     "(query, key, value, output, lse, bounds, reach, threads, dropout, seed): writes output and lse."},
     {"attend_backward", call_attend_backward, METH_VARARGS,
      "(query, key, value, output, lse, gradient, query_gradient, key_gradient, value_gradient, bounds, "
-     "reach, threads): writes the query's gradient, adds to the others."},
+     "reach, threads, dropout, seed): writes the query's gradient, adds to the others."},
     {"pack", call_pack, METH_VARARGS, "(weight, packed, threads): writes packed."},
     {"multiply", call_multiply, METH_VARARGS,
      "(states, packed, bias, output, add, threads): writes output, or adds to it."},

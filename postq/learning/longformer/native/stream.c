@@ -5,6 +5,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "mixing.h"
+
 /* One chunk of one head of one document, which begins at token `first`. */
 typedef struct {
     int first, tokens, reach, head, number;
@@ -68,12 +70,27 @@ static Rows rows_of(Array array, Task task)
     return (Rows){array.at ? array.at + at : NULL, array.token};
 }
 
+/* Every head of every document draws from a seed of its own. */
+static Dropout dropout_of(const Stream *stream, Task task)
+{
+    Dropout dropout = stream->dropout;
+    uint64_t number = (uint64_t)task.first * (uint64_t)stream->heads + (uint64_t)task.head;
+    dropout.seed = scrambled(dropout.seed ^ scrambled(number));
+    return dropout;
+}
+
 static Band band_of(const Stream *stream, const Array arrays[], Task task)
 {
-    Rows query = rows_of(arrays[QUERY], task), key = rows_of(arrays[KEY], task),
-         value = rows_of(arrays[VALUE], task);
-    float scale = 1.0f / sqrtf((float)stream->width);
-    return (Band){query, key, value, task.tokens, stream->width, task.reach, scale};
+    return (Band){
+        .query = rows_of(arrays[QUERY], task),
+        .key = rows_of(arrays[KEY], task),
+        .value = rows_of(arrays[VALUE], task),
+        .tokens = task.tokens,
+        .width = stream->width,
+        .reach = task.reach,
+        .scale = 1.0f / sqrtf((float)stream->width),
+        .dropout = dropout_of(stream, task),
+    };
 }
 
 int stream_forward(const Stream *stream, const Array arrays[])

@@ -14,6 +14,7 @@ typedef struct {
 /* Document i is tokens [bounds[i], bounds[i + 1]), `reach` half the window. */
 typedef struct {
     int *bounds, documents, heads, width, reach, threads;
+    Dropout dropout;
 } Stream;
 
 /* The arrays of a call by their places; the forward uses the first five, and no LSE where its `at` is null.

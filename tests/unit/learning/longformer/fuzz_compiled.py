@@ -35,9 +35,10 @@ def attend(functions, draw):
     if draw.integers(2):
         parts = list(np.moveaxis(floats(draw, shape[0], 3, *shape[1:]), 1, 0))
     output, lse = np.zeros(shape, np.float32), np.zeros(shape[:2], np.float32)
-    functions.attend(*parts, output, lse, bounds, reach, 2)
+    call = bounds, reach, 2, float(draw.choice([0.0, 0.1, 0.9])), int(draw.integers(1 << 62))
+    functions.attend(*parts, output, lse, *call)
     gradients = [np.zeros(shape, np.float32) for _ in range(3)]
-    functions.attend_backward(*parts, output, lse, floats(draw, *shape), *gradients, bounds, reach, 2)
+    functions.attend_backward(*parts, output, lse, floats(draw, *shape), *gradients, *call)
     assert all(np.isfinite(found).all() for found in (output, lse, *gradients))
 
 

@@ -121,6 +121,7 @@ def attention_arguments(**other):
     """Arguments of `attend`, some of them replaced."""
     given = {name: np.zeros((5, 2, 16), np.float32) for name in ("query", "key", "value", "output")}
     given |= {"lse": np.zeros((5, 2), np.float32), "bounds": (0, 5), "reach": 4, "threads": 1}
+    given |= {"dropout": 0.0, "seed": 1}
     return list((given | other).values())
 
 
@@ -140,6 +141,8 @@ REFUSED_BY_ATTENTION = {
     "bounds negative": ({"bounds": (-1, 3)}, "grow and stay within the stream"),
     "no reach": ({"reach": 0}, "at least 1"),
     "no threads": ({"threads": 0}, "at least 1"),
+    "all dropped": ({"dropout": 1.0}, "at least 0 and under 1"),
+    "no number": ({"dropout": float("nan")}, "at least 0 and under 1"),
     "narrow": (
         {"query": narrow(), "key": narrow(), "value": narrow(), "output": narrow()},
         "no multiple of 16 up to 128",

@@ -74,8 +74,9 @@ def test_gradient_checkpointing_changes_nothing():
         torch.testing.assert_close(spared[name], gradient)
 
 
-def test_gradient_checkpointing_repeats_the_same_dropout():
-    model, doc = classifier(configuration(dropout=0.3)).train(), documents([100])[0]
+@pytest.mark.parametrize("width", [4, 16])
+def test_gradient_checkpointing_repeats_the_same_dropout(width):
+    model, doc = classifier(configuration(dropout=0.3, width=width)).train(), documents([100])[0]
     fast, weights = accelerate(model), torch.randn(1, 3)
     torch.manual_seed(5)
     plain = gradients(model, fast.forward_packed(doc, [0, 100]), weights)
@@ -106,9 +107,11 @@ def test_dropout_reaches_the_last_layer_without_gradients_too():
         assert not torch.equal(fast.forward_packed(doc, [0, 100]), fast.forward_packed(doc, [0, 100]))
 
 
-def test_dropout_leaves_the_expected_logits_where_stock_does():
+@pytest.mark.parametrize("width", [4, 16])
+def test_dropout_leaves_the_expected_logits_where_stock_does(width):
     torch.manual_seed(4)
-    model, doc = classifier(configuration(windows=(16,), dropout=0.1)).train(), documents([60])[0]
+    config = configuration(windows=(16,), dropout=0.1, width=width)
+    model, doc = classifier(config, sharpness=width**-0.5 * 2).train(), documents([60])[0]
     fast = accelerate(model)
     with torch.no_grad():
         ours = fast.forward_packed(doc.repeat(1500), offsets([60] * 1500))

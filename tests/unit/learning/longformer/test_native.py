@@ -98,6 +98,74 @@ def test_a_document_is_the_same_to_the_last_bit_alone_in_company_and_on_any_numb
         assert torch.equal(shared[900:2200], single)
 
 
+def dropped_shares(query, key, batch, *, window, dropout, seed):
+    """(tokens, heads, tokens) probabilities after dropout, read off one-hot values; at most 128 tokens."""
+    tokens, heads, _ = query.shape
+    value = torch.eye(tokens, 128)[:, None, :].expand(tokens, heads, 128)
+    wide = [torch.nn.functional.pad(part, (0, 128 - part.shape[-1])) for part in (query, key)]
+    wide[0] = wide[0] * (128 / query.shape[-1]) ** 0.5  # the kernel divides by the root of the width
+    torch.manual_seed(seed)
+    rows = torch.zeros(len(batch.spans), heads, 128)
+    with torch.no_grad():
+        found = native_attention(*wide, value, rows, batch, window=window, dropout=dropout)
+    return found[..., :tokens].clone()
+
+
+@runs_here
+@pytest.mark.parametrize(("lengths", "window"), [([100], 24), ([1, 60, 40], 200)])
+def test_gradients_under_dropout_are_those_of_the_same_draw(lengths, window):
+    batch = stream(lengths)
+    parts, weights = tensors(batch.tokens, len(lengths), width=32), torch.randn(batch.tokens, 2, 32)
+    kept = dropped_shares(*parts[:2], batch, window=window, dropout=0.3, seed=5) > 0
+
+    def seeded(*parts, window):
+        torch.manual_seed(5)
+        return native_attention(*parts, window=window, dropout=0.3)
+
+    def same_draw(query, key, value, rows, batch, *, window):
+        one_hot = torch.eye(batch.tokens, dtype=query.dtype)[:, None, :].expand(-1, 2, -1)
+        shares = slow_local_attention(query, key, one_hot, batch, window)
+        answer = torch.einsum("qhk,khd->qhd", shares * kept / 0.7, value)
+        return answer.index_copy(0, batch.first_index, rows)
+
+    found = answers(seeded, parts, batch, window, weights)
+    truth = answers(same_draw, [part.double() for part in parts], batch, window, weights)
+    for ours, exact_one in zip(found, truth, strict=True):
+        assert (ours - exact_one).norm() <= 1e-5 * exact_one.norm() + 1e-5
+
+
+@runs_here
+def test_dropout_drops_its_share_of_every_head_row_and_draw_anew():
+    batch = stream([128])
+    query, key, _, _ = tensors(128, 1, heads=3)
+    shares = dropped_shares(query * 0, key, batch, window=400, dropout=0.25, seed=1)
+    other = dropped_shares(query * 0, key, batch, window=400, dropout=0.25, seed=2)
+    again = dropped_shares(query * 0, key, batch, window=400, dropout=0.25, seed=1)
+    kept, of_other = (shares > 0)[1:].float(), (other > 0)[1:].float()
+    assert torch.equal(shares, again)
+    torch.testing.assert_close(shares[shares > 0], torch.full_like(shares[shares > 0], 1 / 128 / 0.75))
+    few = 5 * (0.25 * 0.75 / kept.numel()) ** 0.5
+    assert (kept.mean() - 0.75).abs() <= few
+    neighbours = (kept[1:], kept[:-1]), (kept[..., 1:], kept[..., :-1])
+    for one, two in ((kept, of_other), (kept[:, 0], kept[:, 1]), *neighbours):
+        alike = torch.corrcoef(torch.stack([one.flatten(), two.flatten()]))[0, 1]
+        assert alike.abs() <= 5 * one.numel() ** -0.5
+
+
+@runs_here
+def test_dropout_far_from_the_first_token_keeps_the_expected_attention():
+    batch = stream([700])
+    parts = tensors(700, 1)
+    with torch.no_grad():
+        draws = torch.stack(
+            [native_attention(*parts, batch, window=16, dropout=0.2).clone() for _ in range(400)]
+        )
+    spread = draws.std(0) / 20
+    off = (draws.mean(0) - slow(*parts, batch, window=16)).abs()
+    assert (off <= 6 * spread + 1e-6).all()
+    assert spread[1:].min() > 0
+
+
 @runs_here
 def test_nan_is_never_swallowed():
     batch = stream([300])
