@@ -17,7 +17,7 @@ MIN_FLEXIBLE = 10
 """Columns a wrapped cell keeps on a narrow terminal; where it would get less, each row is a block."""
 
 
-ROOMY = 32
+ROOMY = 24
 """Columns a wrapped last cell needs to be read with ease; with fewer it stands below its row."""
 
 

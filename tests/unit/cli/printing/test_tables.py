@@ -52,9 +52,9 @@ HISTORY = FittedListing(
             "08:58:01      1  a message of several words that needs some room|08:58:02",
         ),
         (
-            44,
+            38,
             "When      Shard|          Message|08:58:01      1|"
-            "          a message of several words that|          needs some room|08:58:02",
+            "          a message of several words|          that needs some room|08:58:02",
         ),
     ],
 )
