@@ -19,8 +19,8 @@ from postq.db import Database
 from postq.errors import StorageUnavailable
 from postq.learning.bundle.mending import ASIDE, aside
 from postq.models.bundle import BundleRow
-from postq.models.tables import bundle, corpus
-from postq.registry.abandoned import ABANDONED_AFTER, abandoned, remove_abandoned
+from postq.models.tables import bundle
+from postq.registry.abandoned import ABANDONED_AFTER, abandoned, of_this_database, remove_abandoned
 
 BUNDLES_FOLDER = "bundles"
 """Below home; holds one folder per bundle, named by its digest."""
@@ -83,21 +83,15 @@ def take_away(database: Database, row: BundleRow, *, home: Path) -> None:
 def unnamed_folders(session: Session, *, home: Path, before: datetime, now: datetime) -> list[Path]:
     """Bundles' folders that no row names and that were last written before `before`, and a day ago at least.
 
-    A crash between a training's move and its commit leaves one. A folder written before this database knew
-    its first corpus is not among them: it is of another database, which has the same home or had it before.
+    A crash between a training's move and its commit leaves one. Those of another database are not among them.
     """
-    begun = session.scalar(sa.select(sa.func.min(corpus.c.created_at)))
-    if begun is None:
-        return []
     named = set(session.scalars(sa.select(bundle.c.path)))
     unnamed = [
         place
         for place in sorted((home / BUNDLES_FOLDER).glob("*"))
         if _DIGEST.fullmatch(place.name) and place_of(place.name) not in named
     ]
-    of_others = abandoned(unnamed, before=begun)
-    old = abandoned(unnamed, before=min(before, now - ABANDONED_AFTER))
-    return [place for place in old if place not in of_others]
+    return abandoned(of_this_database(session, unnamed), before=min(before, now - ABANDONED_AFTER))
 
 
 def sweep_unnamed(database: Database, places: Iterable[Path], *, home: Path) -> int:

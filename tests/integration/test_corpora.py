@@ -161,6 +161,31 @@ def test_a_crash_between_snapshot_and_commit_leaves_a_stray_folder_that_is_prune
     assert [f"corpora/{place.name}" for place in (settings.home / "corpora").iterdir()] == [kept.path]
 
 
+def test_a_snapshot_of_another_database_with_the_same_home_stays(
+    sqlite_database: Database, settings: Settings, opinions: Path
+) -> None:
+    # Given a snapshot that was added to one database, and later another database with the same home
+    add(sqlite_database, settings, opinions)
+    (place,) = (settings.home / "corpora").iterdir()
+    for path in (*place.iterdir(), place):
+        os.utime(path, (0, 0))
+    with sqlite_database.transaction() as session:
+        session.execute(sa.delete(document_table))
+        session.execute(sa.delete(corpus_table))
+
+    # When that one clears up, before and after it got a corpus of its own
+    def clear_up() -> int:
+        with sqlite_database.reading() as session:
+            later = database_now(session) + timedelta(hours=25)
+            return prune_snapshots(session, home=settings.home, now=later)
+
+    assert clear_up() == 0
+    add(sqlite_database, settings, opinions)
+    assert clear_up() == 0
+    # Then the snapshot is there
+    assert place.is_dir()
+
+
 def test_validation_counts_as_adding_would_and_writes_nothing(settings: Settings, opinions: Path) -> None:
     seen: list[str] = []
     facts = validate_source(
