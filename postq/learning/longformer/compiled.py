@@ -4,6 +4,9 @@ Their source is in `native/`. They are built with postq where there is a C compi
 AVX-512.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from numpy import float32
 from numpy.typing import NDArray
@@ -24,6 +27,16 @@ def why_not_compiled() -> str | None:
     if not compiled.available():
         return "the compiled kernels need a processor with AVX-512"
     return None
+
+
+@contextmanager
+def float32_on_cpu() -> Iterator[None]:
+    """Whatever autocast and default device the caller has set, for the trials before first use.
+
+    Tensors made meanwhile have to name their dtype: torch has no default dtype for one thread alone.
+    """
+    with torch.autocast("cpu", enabled=False), torch.device("cpu"):
+        yield
 
 
 def takes(part: Tensor) -> bool:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from postq.learning.longformer.banded import answer_space, banded_attention
-from postq.learning.longformer.compiled import as_array, compiled, takes, why_not_compiled
+from postq.learning.longformer.compiled import as_array, compiled, float32_on_cpu, takes, why_not_compiled
 from postq.learning.longformer.packing import PackedBatch, StreamLimits, pack
 
 WIDTH_MULTIPLE = 16
@@ -80,14 +80,15 @@ def why_no_native() -> str | None:
     return why_not
 
 
+@float32_on_cpu()
 def _agrees() -> bool:
     """Compare answers and gradients with `banded_attention` on a small random stream."""
     own = torch.Generator().manual_seed(0)
     limits = StreamLimits(vocabulary=10, table=100, padding_id=1)
     batch = pack(torch.full((130,), 5), [0, 41, 130], limits=limits, device=torch.device("cpu"))
-    parts = [torch.randn(130, 2, 32, generator=own) for _ in range(3)]
-    rows = torch.randn(2, 2, 32, generator=own)
-    found = [_tried(attend, [*parts, rows], batch) for attend in (banded_attention, native_attention)]
+    shapes = [*[(130, 2, 32)] * 3, (2, 2, 32)]
+    parts = [torch.randn(*shape, generator=own, dtype=torch.float32) for shape in shapes]
+    found = [_tried(attend, parts, batch) for attend in (banded_attention, native_attention)]
     return all(torch.allclose(one, other, rtol=1e-4, atol=1e-4) for one, other in zip(*found, strict=True))
 
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from postq.errors import SettingsInvalid
-from postq.learning.longformer.compiled import as_array, compiled, why_not_compiled
+from postq.learning.longformer.compiled import as_array, compiled, float32_on_cpu, why_not_compiled
 
 LEAST_ROWS = 24
 """Fewer rows do not repay packing the weights each time."""
@@ -155,10 +155,14 @@ def _vendor() -> str:
 @cache
 def packing_works() -> bool:
     """Whether this machine has the compiled product, and it agrees with the plain one."""
-    if why_not_compiled() is not None:
-        return False
-    own = torch.Generator().manual_seed(0)
-    states, weight, bias = (torch.randn(*size, generator=own) for size in ((40, 200), (24, 200), (24,)))
+    return why_not_compiled() is None and _agrees()
+
+
+@float32_on_cpu()
+def _agrees() -> bool:
+    """Compare products with torch's, of matrices by rows and by columns."""
+    own, sizes = torch.Generator().manual_seed(0), ((40, 200), (24, 200), (24,))
+    states, weight, bias = (torch.randn(*size, generator=own, dtype=torch.float32) for size in sizes)
     wanted = linear(states, weight, bias)
     found = [multiply(way, pack_weight(of), bias) for way in _ways(states) for of in _ways(weight)]
     return all(torch.allclose(one, wanted, rtol=1e-4, atol=1e-4) for one in found)

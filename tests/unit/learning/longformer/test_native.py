@@ -9,6 +9,7 @@ from postq.learning.longformer import native
 from postq.learning.longformer.banded import banded_attention
 from postq.learning.longformer.native import native_attention, serves, why_no_native
 from tests.unit.learning.longformer.reference import slow_local_attention, stream
+from tests.unit.learning.longformer.torch_settings import SETTINGS, set_meanwhile
 
 runs_here = pytest.mark.skipif(why_no_native() is not None, reason=str(why_no_native()))
 
@@ -223,3 +224,11 @@ def test_without_the_compiled_functions_it_says_why(monkeypatch):
 def test_a_kernel_that_answers_otherwise_than_the_flash_kernel_is_not_used(monkeypatch):
     monkeypatch.setattr(native, "_forward", lambda *arguments: arguments[3].zero_())
     assert why_no_native() == "the compiled kernel disagrees with the flash kernel on this machine"
+
+
+@pytest.mark.usefixtures("fresh_reason")
+@runs_here
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_a_callers_settings_of_torch_do_not_make_it_seem_to_disagree(setting):
+    with set_meanwhile(setting):
+        assert why_no_native() is None

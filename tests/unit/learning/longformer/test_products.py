@@ -18,6 +18,7 @@ from tests.unit.learning.longformer.reference import (
     gradients,
     offsets,
 )
+from tests.unit.learning.longformer.torch_settings import SETTINGS, set_meanwhile
 
 needs_packing = pytest.mark.skipif(
     not products.packing_works(), reason="the compiled product does not run here"
@@ -143,6 +144,13 @@ def test_left_alone_the_processor_decides(packed, monkeypatch):
 def test_a_compiled_product_that_answers_otherwise_than_torch_is_not_used(monkeypatch):
     monkeypatch.setattr(products, "multiply", lambda *_: torch.zeros(40, 24))
     assert not products.packing_works.__wrapped__()
+
+
+@needs_packing
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_a_callers_settings_of_torch_do_not_disturb_the_trial(setting):
+    with set_meanwhile(setting):
+        assert products.packing_works.__wrapped__()
 
 
 def test_without_the_compiled_functions_products_are_plain(monkeypatch):
