@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -14,7 +14,7 @@ from postq.jobs.progress import WINDOW, document_counts, progress_of
 from postq.jobs.reasons import ShardFacts, is_waiting, reason_of
 from postq.jobs.states import JOB_TERMINAL
 from postq.jobs.views import AttemptView, EventView, JobView
-from postq.jobs.workers import live_workers
+from postq.jobs.workers import live_workers, overdue_after
 from postq.models.attempt import AttemptOutcome
 from postq.models.event import Event
 from postq.models.job import Job, JobState
@@ -110,6 +110,7 @@ def _views(
             facts.get(one.id or 0, {}),
             schedule=schedules.get(one.schedule_id or 0),
             alive=alive,
+            overdue=overdue_after(settings),
             history=history,
             now=now,
         )
@@ -132,6 +133,7 @@ def _view(
     *,
     schedule: str | None,
     alive: Sequence[Worker],
+    overdue: timedelta,
     history: tuple[AttemptView, ...] | None,
     now: datetime,
 ) -> JobView:
@@ -145,6 +147,7 @@ def _view(
             found,
             facts,
             workers=alive,
+            overdue=overdue,
             before=_state_before(session, found),
             failure=_latest_failure(session, found) if _waits_to_retry(facts) else None,
             now=now,

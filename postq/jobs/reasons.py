@@ -44,11 +44,15 @@ def reason_of(
     shards: ShardsByState,
     *,
     workers: Sequence[Worker],
+    overdue: timedelta,
     before: JobState | None,
     failure: str | None,
     now: datetime,
 ) -> str:
-    """The sentence; `before` is the state of the job it waits for, `failure` what the latest failure said."""
+    """The sentence; `before` is the state of the job it waits for, `failure` what the latest failure said.
+
+    Of `workers` that were silent for longer than `overdue` nothing is said but that.
+    """
     if found.state in JOB_TERMINAL:
         return found.reason
     held = _held(shards)
@@ -60,7 +64,8 @@ def reason_of(
         return f"{counted(held, 'shard')} running, {_waiting(shards)} waiting"
     if ShardState.LEASED in shards:
         return _worker_gone(found, workers)
-    return _waits(found, shards.get(ShardState.READY), workers=workers, failure=failure, now=now)
+    ready = shards.get(ShardState.READY)
+    return _waits(found, ready, workers=workers, overdue=overdue, failure=failure, now=now)
 
 
 def _worker_gone(found: Job, workers: Sequence[Worker]) -> str:
@@ -73,7 +78,13 @@ def _worker_gone(found: Job, workers: Sequence[Worker]) -> str:
 
 
 def _waits(
-    found: Job, ready: ShardFacts | None, *, workers: Sequence[Worker], failure: str | None, now: datetime
+    found: Job,
+    ready: ShardFacts | None,
+    *,
+    workers: Sequence[Worker],
+    overdue: timedelta,
+    failure: str | None,
+    now: datetime,
 ) -> str:
     if ready is None:
         return found.reason
@@ -88,6 +99,13 @@ def _waits(
     if not fitting:
         unfit = counted(len(workers), "live worker does", "live workers do")
         return f"waits for {need}: {unfit} not fit"
+    silence = min(now - one.seen_at for one in placed)
+    if silence > overdue:
+        return (
+            f"waits for {need}: {_fitting(len(placed))} silent, no heartbeat for "
+            f"{silence.total_seconds():.0f} s"
+        )
+    placed = [one for one in placed if now - one.seen_at <= overdue]
     if all(one.state == DRAINING for one in placed):
         return f"waits for {need}: {_fitting(len(placed))} ending"
     idle = sum(one.state == "idle" for one in placed)

@@ -73,7 +73,7 @@ def live_workers(session: Session, *, now: datetime, settings: Settings) -> list
     return list(session.scalars(query))
 
 
-def overdue(settings: Settings) -> timedelta:
+def overdue_after(settings: Settings) -> timedelta:
     """A heartbeat that is late by this much was missed more than once, though its worker may yet live."""
     return timedelta(seconds=3 * settings.reconcile_seconds)
 

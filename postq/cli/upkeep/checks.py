@@ -176,12 +176,12 @@ def _workers(invocation: Invocation) -> Iterator[Finding]:
 def _sign_of_life(row: "Worker", *, now: "datetime", settings: "Settings") -> Finding:
     """What is known of a worker that the database takes for alive still."""
     from postq.cli.workers.living import is_gone
-    from postq.jobs.workers import overdue
+    from postq.jobs.workers import overdue_after
 
     where, silent = f"{row.device_kind} on {row.hostname}", now - row.seen_at
     if is_gone(row):
         text = f"{where}, process {row.pid} is gone without a word; it was {row.state}."
-    elif silent > overdue(settings):
+    elif silent > overdue_after(settings):
         seconds = f"{silent.total_seconds():.0f} s"
         text = f"{where}, no heartbeat for {seconds}, was {row.state} then, process {row.pid}."
     else:

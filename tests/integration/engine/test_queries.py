@@ -55,6 +55,23 @@ def test_a_ready_job_says_what_it_waits_for(scored_world: World) -> None:
         assert view(world, job_id).reason.endswith(said)
 
 
+def test_a_worker_that_fell_silent_is_called_neither_idle_nor_busy(scored_world: World) -> None:
+    world = scored_world
+    job_id = world.classify(1)
+    start_worker(world, "w1")
+    with world.session() as session:
+        heartbeat(session, "w1", state="busy", shard_id=9, now=world.now)
+    silent_from = 3 * world.settings.reconcile_seconds
+    world.later(silent_from)
+    assert view(world, job_id).reason == "waits for a worker: 1 worker that fits is busy"
+    world.later(1)
+    assert view(world, job_id).reason == (
+        f"waits for a worker: 1 worker that fits is silent, no heartbeat for {silent_from + 1:.0f} s"
+    )
+    start_worker(world, "w2")
+    assert view(world, job_id).reason == "waits for a worker: about to be claimed"
+
+
 def test_a_job_that_idle_workers_leave_alone_says_for_how_long(scored_world: World) -> None:
     world = scored_world
     job_id = world.classify(1)
