@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import gelu
 
 from postq.learning.longformer.products import packs
@@ -65,19 +66,23 @@ class _WideLayers(torch.autograd.Function):
         return output
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
         states, inner, up, down = ctx.saved_tensors
+        _, of_up, _, of_down, _ = ctx.needs_input_grad
         widen = gradient_multiplier(down, packed=ctx.packed)
         narrow = gradient_multiplier(up, packed=ctx.packed)
         back = torch.empty_like(states)
         up_gradient, down_gradient = torch.zeros_like(up), torch.zeros_like(down)
         bias_gradient = up.new_zeros(up.shape[0])
         for rows in _chunks(states.shape[0]):
-            add_weight_gradient(down_gradient, gradient[rows], gelu(inner[rows]), packed=ctx.packed)
+            if of_down:
+                add_weight_gradient(down_gradient, gradient[rows], gelu(inner[rows]), packed=ctx.packed)
             wide = torch.empty_like(inner[rows])
             widen(gradient[rows], wide)
             wide = torch.ops.aten.gelu_backward(wide, inner[rows])
-            add_weight_gradient(up_gradient, wide, states[rows], packed=ctx.packed)
+            if of_up:
+                add_weight_gradient(up_gradient, wide, states[rows], packed=ctx.packed)
             bias_gradient += wide.sum(0)
             narrow(wide, back[rows])
         return back, up_gradient, bias_gradient, down_gradient, gradient.sum(0)

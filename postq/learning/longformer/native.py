@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from postq.learning.longformer.banded import answer_space, banded_attention
 from postq.learning.longformer.compiled import as_array, compiled, float32_on_cpu, takes, why_not_compiled
@@ -127,6 +128,7 @@ class _NativeAttention(torch.autograd.Function):
         return output
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, output, lse, firsts = ctx.saved_tensors
         into = tuple(torch.zeros_like(t, memory_format=torch.contiguous_format) for t in (query, key, value))

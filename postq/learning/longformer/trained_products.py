@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from postq.learning.longformer.products import multiply, pack_weight, packs
 
@@ -52,8 +53,13 @@ class _Product(torch.autograd.Function):
         return multiply(states, pack_weight(weight), bias)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         states, weight = ctx.saved_tensors
+        of_states, of_weight, of_bias = ctx.needs_input_grad
         gradient = gradient.contiguous()
-        back = multiply(gradient, pack_weight(weight.T))
-        return back, multiply(gradient.T, pack_weight(states.T)), gradient.sum(0)
+        return (
+            multiply(gradient, pack_weight(weight.T)) if of_states else None,
+            multiply(gradient.T, pack_weight(states.T)) if of_weight else None,
+            gradient.sum(0) if of_bias else None,
+        )

@@ -64,6 +64,17 @@ def test_gradients_of_all_hidden_states_equal_the_stock_models():
     assert_same_gradients(found, stock)
 
 
+@pytest.mark.parametrize("products", ["plain", "packed"])
+def test_a_gradient_of_a_gradient_is_refused_rather_than_wrong(monkeypatch, products):
+    monkeypatch.setenv("POSTQ_PRODUCTS", products)
+    model, doc = classifier(configuration(width=16)), documents([100])[0]
+    answer = accelerate(model).forward_packed(doc, [0, 100]).sum()
+    weight = model.longformer.embeddings.word_embeddings.weight
+    (gradient,) = torch.autograd.grad(answer, weight, create_graph=True)
+    with pytest.raises(RuntimeError, match=r"once_differentiable|not implemented"):
+        gradient.square().sum().backward()
+
+
 def test_gradient_checkpointing_changes_nothing():
     model, docs = classifier().train(), documents([100, 40])
     fast, weights = accelerate(model), torch.randn(2, 3)

@@ -74,6 +74,25 @@ def test_training_multiplies_through_the_same_library_as_inference(packed, monke
     assert used
 
 
+@needs_packing
+def test_frozen_weights_cost_half_the_products_of_a_backward(packed, monkeypatch):
+    model, doc = classifier(configuration(heads=4, width=16)), documents([60])[0]
+    fast, noted = accelerate(model), []
+    noting = lambda *given, **options: noted.append(1) or products.multiply(*given, **options)  # noqa: E731
+    monkeypatch.setattr(trained_products, "multiply", noting)
+    costs, found = [], []
+    for frozen in (False, True):
+        model.longformer.encoder.requires_grad_(not frozen)
+        model.zero_grad()
+        answer = fast.forward_packed(doc, [0, 60]).sum()
+        noted.clear()
+        answer.backward()
+        costs.append(len(noted))
+        found.append(model.longformer.embeddings.word_embeddings.weight.grad)
+    assert costs[0] == 2 * costs[1] > 0
+    assert torch.equal(*found)
+
+
 def note_packings(monkeypatch):
     """A list that grows with every weight packed."""
     noted = []
