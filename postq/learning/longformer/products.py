@@ -13,7 +13,7 @@ The choice is by processor and size, never by timing: the same machine always ro
 
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from postq.errors import SettingsInvalid
 from postq.learning.longformer.compiled import as_array, compiled, float32_on_cpu, why_not_compiled
@@ -43,18 +44,19 @@ class Packed:
 class PackedWeights:
     """Packed weights kept from one forward to the next, for scoring: as much memory as the layers again.
 
-    They are packed anew when a weight was changed in place (`_version`) or its storage replaced.
+    They are packed anew when a weight was changed in place (`_version`) or its storage replaced, and go with the
+    weight, so that another one in its place, maybe at its very address, is never taken for it.
     """
 
     def __init__(self) -> None:
-        self._kept: dict[int, tuple[tuple[int, int], Packed]] = {}
+        self._kept: MutableMapping[Tensor, tuple[tuple[int, int], Packed]] = WeakTensorKeyDictionary()
 
     def packed(self, weight: Tensor) -> Packed:
         """A (out, in) weight, packed."""
         seen = (weight.data_ptr(), weight._version)
-        known = self._kept.get(id(weight))
+        known = self._kept.get(weight)
         if known is None or known[0] != seen:
-            known = self._kept[id(weight)] = (seen, pack_weight(weight))
+            known = self._kept[weight] = (seen, pack_weight(weight))
         return known[1]
 
     def forget(self) -> None:

@@ -1,6 +1,8 @@
 """Which matrix product a layer gets, and that both kinds give the same answer."""
 
 import copy
+import gc
+import weakref
 
 import pytest
 import torch
@@ -131,6 +133,17 @@ def test_kept_weights_serve_short_documents_and_follow_changes_in_place(monkeypa
         fast.forget()
         fast.forward_packed(doc, [0, 60])
         assert len(packings) == 3 * first
+
+
+@needs_packing
+def test_a_kept_weight_goes_with_the_parameter_it_was_packed_from():
+    """Another parameter may get its very address and would be taken for it."""
+    layer, kept = torch.nn.Linear(64, 64), products.PackedWeights()
+    panels = weakref.ref(kept.packed(layer.weight).panels)
+    assert panels() is kept.packed(layer.weight).panels
+    layer.weight = torch.nn.Parameter(torch.randn(64, 64))
+    gc.collect()
+    assert panels() is None
 
 
 @pytest.mark.parametrize(
