@@ -12,16 +12,21 @@ from numpy import float32
 from numpy.typing import NDArray
 from torch import Tensor
 
+_broken: ImportError | None = None
 try:
-    from postq.learning.longformer import _compiled
-except ImportError:  # postq was installed without a C compiler
+    import postq.learning.longformer._compiled as _compiled
+except ModuleNotFoundError:  # postq was installed without a C compiler
     _compiled = None  # type: ignore[assignment]
+except ImportError as error:  # say for want of the OpenMP library
+    _compiled, _broken = None, error  # type: ignore[assignment]
 
 compiled = _compiled
 
 
 def why_not_compiled() -> str | None:
     """Why this machine does not run the compiled functions, or None if it does."""
+    if _broken is not None:
+        return f"the compiled kernels cannot be loaded ({_broken})"
     if compiled is None:
         return "the compiled kernels were not built when postq was installed"
     if not compiled.available():

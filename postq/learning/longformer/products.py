@@ -44,8 +44,8 @@ class Packed:
 class PackedWeights:
     """Packed weights kept from one forward to the next, for scoring: as much memory as the layers again.
 
-    They are packed anew when a weight was changed in place (`_version`) or its storage replaced, and go with the
-    weight, so that another one in its place, maybe at its very address, is never taken for it.
+    They are packed anew when a weight was changed in place (`_version`) or its storage replaced, and go with
+    the weight, so that another one in its place, maybe at its very address, is never taken for it.
     """
 
     def __init__(self) -> None:

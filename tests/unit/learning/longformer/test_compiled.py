@@ -3,6 +3,8 @@
 import os
 import platform
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -26,9 +28,40 @@ def test_they_were_built_wherever_the_tests_have_a_compiler():
     assert compiled is not None
 
 
-def test_without_them_the_reason_is_that_they_were_not_built(monkeypatch):
-    monkeypatch.setattr(module, "compiled", None)
-    assert why_not_compiled() == "the compiled kernels were not built when postq was installed"
+MISSING = """
+import sys
+sys.modules["postq.learning.longformer._compiled"] = None
+"""
+BROKEN = """
+import sys
+from importlib.util import spec_from_file_location
+
+class Finder:
+    def find_spec(name, path=None, target=None):
+        return spec_from_file_location(name, sys.argv[1]) if name.endswith("._compiled") else None
+
+sys.meta_path.insert(0, Finder)
+"""
+ASK = """
+from postq.learning.longformer.compiled import why_not_compiled
+print(why_not_compiled())
+"""
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        (MISSING, "the compiled kernels were not built when postq was installed\n"),
+        (BROKEN, "the compiled kernels cannot be loaded ("),
+    ],
+    ids=["missing", "broken"],
+)
+def test_without_them_the_reason_is_that_they_were_not_built_or_cannot_be_loaded(tmp_path, state, reason):
+    file = tmp_path / "_compiled.abi3.so"
+    file.write_text("no library")
+    asked = [sys.executable, "-c", state + ASK, file]
+    done = subprocess.run(asked, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(reason)
 
 
 @runs_here
