@@ -3,6 +3,10 @@
 
 #include <limits.h>
 
+/* Sums of a few lengths, such as a document's and twice its window's, then stay within an int. Packed
+ * weights, the only long arrays of one axis, are counted otherwise. */
+enum { MOST_LENGTH = INT_MAX / 4 };
+
 int refuse(const char *why) { return PyErr_SetString(PyExc_ValueError, why), 0; }
 
 static int usable(const Py_buffer *view, int axes)
@@ -10,7 +14,7 @@ static int usable(const Py_buffer *view, int axes)
     if (view->ndim != axes || view->itemsize != sizeof(float) || view->format[0] != 'f' || view->format[1])
         return 0;
     for (int i = 0; i < axes; i++)
-        if (view->shape[i] < 1 || view->shape[i] >= INT_MAX || view->strides[i] < 0 ||
+        if (view->shape[i] < 1 || (axes > 1 && view->shape[i] > MOST_LENGTH) || view->strides[i] < 0 ||
             view->strides[i] % (Py_ssize_t)sizeof(float))
             return 0;
     return 1;
@@ -23,7 +27,10 @@ const Py_buffer *hold(Held *held, PyObject *object, int axes, int writable)
         return NULL;
     held->count++;
     if (usable(view, axes)) return view;
-    PyErr_Format(PyExc_ValueError, "array %d is no float32 array of %d axes", held->count, axes);
+    PyErr_Format(
+        PyExc_ValueError, "array %d is no float32 array of %d axes, or empty, too long or backwards",
+        held->count, axes
+    );
     return NULL;
 }
 

@@ -12,8 +12,8 @@ typedef struct {
     int count;
 } Held;
 
-/* Holds one more array of so many axes, none of them empty or too long for an int, with steps of whole floats
- * forward. Raises ValueError otherwise and returns null. */
+/* Holds one more array of so many axes, none of them empty or, of several, as long as half a billion, with
+ * steps of whole floats forward. Raises ValueError otherwise and returns null. */
 const Py_buffer *hold(Held *held, PyObject *object, int axes, int writable);
 
 void let_go(Held *held);

@@ -68,7 +68,9 @@ static int hold_factors(Held *held, Factors given, Matrix *states, Matrix *outpu
     if (states->rows != output->rows) return refuse("states and output have not as many rows");
     Matrix weight = {NULL, output->columns, states->columns, 0, 0};
     if (!is_packed(hold(held, given.packed, 1, 0), weight)) return 0;
-    return given.bias == Py_None || is_bias(hold(held, given.bias, 1, 0), *output);
+    if (given.bias == Py_None) return 1;
+    if (given.add) return refuse("a product is added either to its bias or to the output");
+    return is_bias(hold(held, given.bias, 1, 0), *output);
 }
 
 PyObject *call_multiply(PyObject *module, PyObject *args)

@@ -18,7 +18,7 @@ size_t packed_size(Matrix weight);
 void pack_weight(Matrix weight, float *packed, int threads);
 
 /* output (rows, out), whose columns are 1 apart, is `states` (rows, in) times the packed weight (out, in),
- * transposed, plus `bias` (out) where it is not null, or plus what it was where `add`. How a row is summed
+ * transposed, plus `bias` (out) where it is not null, or else what it was where `add`. How a row is summed
  * depends on nothing else. Returns whether there was memory enough. */
 int multiply(Matrix states, const float *packed, const float *bias, Matrix output, int add, int threads);
 

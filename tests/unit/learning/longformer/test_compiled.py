@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.lib.stride_tricks import as_strided
 
 from postq.learning.longformer import compiled as module
 from postq.learning.longformer.compiled import as_array, compiled, takes, why_not_compiled
@@ -162,16 +163,22 @@ def narrow():
     return np.zeros((5, 2, 8), np.float32)
 
 
+def endless(tokens):
+    """So many tokens in the memory of one."""
+    return as_strided(np.zeros((1, 2, 16), np.float32), (tokens, 2, 16), (0, 64, 4))
+
+
 REFUSED_BY_ATTENTION = {
     "another number format": ({"key": np.zeros((5, 2, 16))}, "array 2 is no float32 array of 3 axes"),
     "fewer tokens": ({"value": np.zeros((4, 2, 16), np.float32)}, "not of one shape"),
     "two axes": ({"query": np.zeros((5, 32), np.float32)}, "array 1 is no float32 array of 3 axes"),
     "columns apart": ({"key": np.zeros((5, 2, 32), np.float32)[:, :, ::2]}, "not of consecutive floats"),
-    "backwards": ({"key": np.zeros((5, 2, 16), np.float32)[::-1]}, "array 2 is no float32 array"),
+    "backwards": ({"key": np.zeros((5, 2, 16), np.float32)[::-1]}, "array 2 is .* backwards"),
     "more heads": ({"lse": np.zeros((5, 3), np.float32)}, "not of one shape"),
     "bounds beyond": ({"bounds": (0, 6)}, "grow and stay within the stream"),
     "bounds falling": ({"bounds": (0, 3, 2)}, "grow and stay within the stream"),
     "bounds negative": ({"bounds": (-1, 3)}, "grow and stay within the stream"),
+    "half a billion tokens": ({"query": endless(2**29)}, "array 1 is .* too long"),
     "no reach": ({"reach": 0}, "at least 1"),
     "no threads": ({"threads": 0}, "at least 1"),
     "all dropped": ({"dropout": 1.0}, "at least 0 and under 1"),
@@ -220,8 +227,9 @@ REFUSED_BY_PRODUCTS = {
     "both axes apart": ({"states": np.zeros((6, 16), np.float32)[::2, ::2]}, "no axis of a matrix"),
     "output by columns": ({"output": np.zeros((5, 3), np.float32).T}, "no axis of a matrix"),
     "not aligned": ({"packed": as_array(torch.zeros(32 * 8 + 1))[1:]}, "not aligned to 64 bytes"),
+    "both bias and output": ({"add": True}, "either to its bias or to the output"),
     "a short bias": ({"bias": np.zeros(4, np.float32)}, "the bias is not one float for each column"),
-    "empty": ({"states": np.zeros((0, 8), np.float32)}, "array 1 is no float32 array"),
+    "empty": ({"states": np.zeros((0, 8), np.float32)}, "array 1 is .* empty"),
     "no threads": ({"threads": 0}, "at least 1"),
 }
 
