@@ -11,7 +11,7 @@ from postq.learning.longformer.banded import banded_attention
 from postq.learning.longformer.dropped import dropped_attention
 from postq.learning.longformer.flex import flex_attention_stream
 from postq.learning.longformer.gathered import gathered_attention
-from postq.learning.longformer.native import native_attention, serves
+from postq.learning.longformer.native import SERVED, native_attention, serves
 from postq.learning.longformer.packing import PackedBatch
 from postq.learning.longformer.varlen import varlen_attention
 
@@ -49,7 +49,7 @@ class LocalAttention:
         if why_not is None and self.kernel == "flex":
             answered = flex_attention_stream(query, key, value, batch, window=window)
         else:
-            self._tell(why_not or "no token is global")
+            self._tell("This stream goes through gathered blocks", why_not or "no token is global")
             answered = gathered_attention(query, key, value, batch, window=window, dropout=dropout)
         return answered if rows is None else _overwrite(answered, rows.to(answered.dtype), batch)
 
@@ -60,7 +60,12 @@ class LocalAttention:
         return native_attention if self._native(query) else banded_attention
 
     def _native(self, query: Tensor) -> bool:
-        return self.kernel == "native" and serves(query)
+        """Whether the compiled kernel was chosen and takes such tensors; torch's serve otherwise."""
+        if self.kernel == "native" and not serves(query):
+            why_not = f"{SERVED}, not {query.dtype} of width {query.shape[-1]}"
+            self._tell("This stream does not go through the compiled kernel", why_not)
+            return False
+        return self.kernel == "native"
 
     def _why_not(self, query: Tensor, batch: PackedBatch, dropout: float) -> str | None:
         """Why the chosen kernel cannot serve this stream exactly; None when it can."""
@@ -74,10 +79,10 @@ class LocalAttention:
             return "variable-length flash kernels are for half precision"
         return None
 
-    def _tell(self, reason: str) -> None:
+    def _tell(self, event: str, reason: str) -> None:
         if reason not in self._told:
             self._told.add(reason)
-            _log.info("This stream goes through gathered blocks", kernel=self.kernel, reason=reason)
+            _log.info(event, kernel=self.kernel, reason=reason)
 
 
 def _overwrite(answered: Tensor, rows: Tensor, batch: PackedBatch) -> Tensor:

@@ -19,6 +19,7 @@ from postq.learning.longformer.packing import PackedBatch, StreamLimits, pack
 
 WIDTH_MULTIPLE = 16
 MOST_WIDTH = 128
+SERVED = f"it serves float32 and head widths in steps of {WIDTH_MULTIPLE} up to {MOST_WIDTH}"
 
 
 def native_attention(

@@ -6,7 +6,8 @@ import torch
 from postq.errors import DeviceUnavailable, SettingsInvalid
 from postq.learning.longformer import accelerate
 from postq.learning.longformer.choice import choose_attention, gathered_agrees
-from tests.unit.learning.longformer.reference import classifier, documents
+from postq.learning.longformer.native import why_no_native
+from tests.unit.learning.longformer.reference import classifier, configuration, documents
 
 CPU = torch.device("cpu")
 
@@ -77,6 +78,18 @@ def test_the_self_check_compares_a_device_with_the_cpu(monkeypatch):
         lambda *_, **__: torch.tensor(next(calls)),
     )
     assert not gathered_agrees(CPU)
+
+
+@pytest.mark.skipif(why_no_native() is not None, reason=str(why_no_native()))
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_a_width_that_the_compiled_kernel_does_not_serve_is_told_once(capsys, dropout):
+    model, doc = classifier(configuration(width=4, dropout=dropout)), documents([40])[0]
+    fast = accelerate(model.train(dropout > 0))
+    for _ in range(2):
+        fast.forward_packed(doc, [0, 40])
+    told = capsys.readouterr().out
+    assert told.count("This stream does not go through the compiled kernel") == 1
+    assert "not torch.float32 of width 4" in told
 
 
 def test_a_stream_outside_the_fast_kernel_says_so_once(capsys):
