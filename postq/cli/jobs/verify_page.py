@@ -23,7 +23,7 @@ def verify_page(verdict: "Verdict") -> RenderableType:
             ("history", "every change of state is legal" if not verdict.problems else None),
             ("fences", "no row was written without its lease" if not verdict.problems else None),
             ("bundle", _bundle(verdict)),
-            ("result digest", rows.digest),
+            ("digest", rows.digest),
         ]
     )
     return Group(heading, found, Text(""), *_ending(verdict))
