@@ -5,8 +5,8 @@ of what a Zen 5 can do. The compiled product (`native/multiply.c`) uses it, and 
 MKL appears to: one long run, as oneDNN's, has 1.5 times MKL's rounding error at 768 summands and 2.2 times
 at 3,072, and a sharp softmax multiplies it. How a row is summed depends on the row and the weight alone.
 
-Weights are packed for each layer and forward, which costs as much as a dozen rows, so that nothing can go
-stale. Where weights do not change, in bulk scoring, they are kept (`PackedWeights`).
+Weights are packed for each layer and forward, which costs as much as some thirty rows, so that nothing can
+go stale. Where weights do not change, in bulk scoring, they are kept (`PackedWeights`).
 
 The choice is by processor and size, never by timing: the same machine always rounds the same way.
 """
@@ -26,8 +26,10 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from postq.errors import SettingsInvalid
 from postq.learning.longformer.compiled import as_array, compiled, float32_on_cpu, why_not_compiled
 
-LEAST_ROWS = 24
+LEAST_ROWS = 64
 """Fewer rows do not repay packing the weights each time."""
+LEAST_ROWS_KEPT = 16
+"""The same where packed weights are kept."""
 PANEL = 32
 """Outputs whose weights lie side by side in a packed weight."""
 Product = Callable[[Tensor], Tensor]
@@ -68,7 +70,7 @@ def product(
     layer: nn.Linear, *, rows: int, then_gelu: bool = False, kept: PackedWeights | None = None
 ) -> Product:
     """How to apply `layer`, and the erf GELU after it if asked, to `rows` rows. Inference only."""
-    if not packs(layer.weight, rows=rows):
+    if not packs(layer.weight, rows=rows, kept=kept is not None):
         return (lambda states: _gelu_in_place(layer(states))) if then_gelu else layer
     weight, bias = packed_weight(layer, kept), layer.bias
     if then_gelu:
@@ -113,10 +115,11 @@ def _gelu_in_place(states: Tensor) -> Tensor:
     return applied
 
 
-def packs(weight: Tensor, *, rows: int) -> bool:
+def packs(weight: Tensor, *, rows: int, kept: bool = False) -> bool:
     """True when a layer of this weight is to run through the compiled product on a stream of this size."""
+    enough = rows >= (LEAST_ROWS_KEPT if kept else LEAST_ROWS)
     plain = torch.is_autocast_enabled("cpu")
-    return rows >= LEAST_ROWS and not plain and packed_on(weight.device, weight.dtype)
+    return enough and not plain and packed_on(weight.device, weight.dtype)
 
 
 def packed_on(device: torch.device, dtype: torch.dtype) -> bool:

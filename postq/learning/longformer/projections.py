@@ -51,7 +51,7 @@ def project(
 
     Written over the answers of the previous encoder layer: fresh memory costs a page fault every 4 KB.
     """
-    if not packs(layers[0].weight, rows=states.shape[0]):
+    if not packs(layers[0].weight, rows=states.shape[0], kept=kept is not None):
         return _plain_in_chunks(states, layers, batch)
     room = _room(batch, layers, states)
     for layer, part in zip(layers, room, strict=True):
