@@ -14,7 +14,8 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[2]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = SETTINGS["project"]
 HEAVY = {"torch", "transformers", "tokenizers", "scikit-learn", "scipy", "safetensors"}
 SECRETS = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY|AKIA[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{36}"
@@ -100,3 +101,11 @@ def test_no_key_or_access_token_lies_in_the_checkout() -> None:
     files = [*ROOT.glob("*.*"), *(path for folder in folders for path in folder.rglob("*") if path.is_file())]
     texts = [path for path in files if path.is_file() and path.suffix not in (".pyc", ".gz", ".parquet")]
     assert [path.name for path in texts if SECRETS.search(path.read_text(errors="replace"))] == []
+
+
+def test_every_file_of_the_compiled_functions_is_declared():
+    """One left out of a source distribution fails its build, which is no error for whoever installs it."""
+    (module,) = SETTINGS["tool"]["setuptools"]["ext-modules"]
+    folder = ROOT / "postq/learning/longformer/native"
+    for names, suffix in ((module["sources"], "c"), (module["depends"], "h")):
+        assert {ROOT / name for name in names} == set(folder.glob(f"*.{suffix}"))
