@@ -54,6 +54,7 @@ class _WideLayers(torch.autograd.Function):
     def forward(
         ctx: Any, states: Tensor, up: Tensor, up_bias: Tensor, down: Tensor, down_bias: Tensor
     ) -> Tensor:
+        states = states.contiguous()  # the compiled product takes no other output, nor steps along both axes
         ctx.packed = packs(up, rows=states.shape[0])
         widen = multiplier(up, up_bias, packed=ctx.packed)
         narrow = multiplier(down, down_bias, packed=ctx.packed)
@@ -69,6 +70,7 @@ class _WideLayers(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
         states, inner, up, down = ctx.saved_tensors
+        gradient = gradient.contiguous()
         _, of_up, _, of_down, _ = ctx.needs_input_grad
         widen = gradient_multiplier(down, packed=ctx.packed)
         narrow = gradient_multiplier(up, packed=ctx.packed)

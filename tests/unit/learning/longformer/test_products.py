@@ -10,6 +10,7 @@ from torch.nn.functional import gelu
 
 from postq.errors import SettingsInvalid
 from postq.learning.longformer import accelerate, products, trained_products
+from postq.learning.longformer.feed_forward import wide_layers
 from postq.learning.longformer.products import pack_weight, product
 from tests.unit.learning.longformer.reference import (
     alone,
@@ -74,6 +75,27 @@ def test_training_multiplies_through_the_same_library_as_inference(packed, monke
     fast, used = accelerate(model), note_packings(monkeypatch)
     fast.forward_packed(doc, [0, 60]).sum().backward()
     assert used
+
+
+STATES = {
+    "by columns": lambda: torch.randn(48, 100).T,
+    "apart": lambda: torch.randn(200, 96)[::2, ::2],
+    "all one row": lambda: torch.randn(1, 48).expand(100, 48),
+}
+
+
+@needs_packing
+@pytest.mark.parametrize("layout", STATES)
+def test_feed_forward_layers_take_states_and_gradients_of_any_layout(packed, layout):
+    up, down = torch.nn.Linear(48, 80), torch.nn.Linear(80, 48)
+    states = STATES[layout]().requires_grad_()
+    leaves = [states, *up.parameters(), *down.parameters()]
+    found, wanted = (
+        torch.autograd.grad(answer.sum(), leaves)  # of a sum: one number, expanded to all places
+        for answer in (wide_layers(states, up, down, gelu), down(gelu(up(states))))
+    )
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
 
 @needs_packing
