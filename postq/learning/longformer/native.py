@@ -64,7 +64,7 @@ class _Call(NamedTuple):
 
 
 def _seed() -> int:
-    return int(torch.randint(1 << 62, ()))
+    return int(torch.randint(1 << 62, (), device="cpu"))
 
 
 def serves(query: Tensor) -> bool:

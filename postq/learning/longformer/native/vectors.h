@@ -15,8 +15,8 @@ enum { LANES = BAND_LANES };
 
 typedef __m512 Vector;
 
-/* e to the x, within about 1 unit in the last place (Cephes' polynomial). NaN stays NaN; far below 0 gives 0.
- */
+/* e to the x, within 1.3 units in the last place above -87 (Cephes' polynomial). NaN stays NaN; far below 0
+ * gives 0. */
 INNER Vector exponential(Vector x)
 {
     x = _mm512_max_ps(_mm512_set1_ps(-104.0f), x); /* of a NaN the second operand comes back */

@@ -232,3 +232,14 @@ def test_a_kernel_that_answers_otherwise_than_the_flash_kernel_is_not_used(monke
 def test_a_callers_settings_of_torch_do_not_make_it_seem_to_disagree(setting):
     with set_meanwhile(setting):
         assert why_no_native() is None
+
+
+@runs_here
+def test_what_is_dropped_is_drawn_on_the_cpu_whatever_the_default_device():
+    batch, found = stream([40]), []
+    parts = tensors(40, 1)
+    for device in ("cpu", "meta"):
+        torch.manual_seed(3)
+        with torch.device(device), torch.no_grad():
+            found.append(native_attention(*parts, batch, window=8, dropout=0.5).clone())
+    assert torch.equal(*found)
