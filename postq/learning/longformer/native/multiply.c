@@ -6,7 +6,7 @@
 #include "packed.h"
 #include "products.h"
 
-enum { BLOCK_TILES = 21, BLOCK_RUNS = 4 };
+enum { BLOCK_TILES = 21, BLOCK_RUNS = 4, FEW_PANELS = 4 };
 /* Tiles of rows, and runs of summands, that are packed at once: 774 kB. */
 
 /* Panels [panel, end) of the output's columns, for rows [row, row + rows). */
@@ -138,8 +138,9 @@ WIDE static void multiply_block(
     }
 }
 
-/* As few blocks of rows as fit, all of about one size; panels are shared out too where there are more threads
- * than these. */
+/* As few blocks of rows as fit, all of about one size, and panels shared out among the threads, which so read
+ * other weights at the same time. Rows are packed once for each block of panels, which a few of them repay.
+ */
 typedef struct {
     int tiles, row_blocks, panels, panel_blocks;
 } Cut;
@@ -148,8 +149,8 @@ static Cut cut(Matrix output, int threads)
 {
     int tiles = (output.rows + ROWS - 1) / ROWS, panels = panels_of(output.columns);
     int row_blocks = (tiles + BLOCK_TILES - 1) / BLOCK_TILES;
-    int panel_blocks = least(panels, (threads + row_blocks - 1) / row_blocks);
-    return (Cut){tiles, row_blocks, panels, panel_blocks};
+    int panel_blocks = most(least(threads, panels / FEW_PANELS), (threads + row_blocks - 1) / row_blocks);
+    return (Cut){tiles, row_blocks, panels, least(panels, panel_blocks)};
 }
 
 static Block block_of(Cut cut, int rows, int number)
