@@ -137,18 +137,23 @@ def print_markdown(rows: list[Row], file: Path) -> None:
 
 
 def forward_table(lengths: list[int], layers: int, count: int) -> list[Row]:
-    """One document of each length."""
+    """One document of each length, with weights packed each time and, as bulk scoring has them, kept."""
     model = base_model(layers=layers)
-    fast = accelerate(model)
+    fast, kept = accelerate(model), accelerate(model).keep_packed()
     rows = []
     for length in lengths:
         doc = documents([length])[0]
         stream = packed([doc])
         with torch.inference_mode():
             agree(model(doc[None]).logits, fast.forward_packed(*stream))
-            works = {"stock": lambda: model(doc[None]), "ours": lambda: fast.forward_packed(*stream)}  # noqa: B023
+            works = {
+                "stock": lambda: model(doc[None]),  # noqa: B023
+                "ours": lambda: fast.forward_packed(*stream),  # noqa: B023
+                "kept": lambda: kept.forward_packed(*stream),  # noqa: B023
+            }
             seen = rounds(works, count, peak=matmul_peak)
-        rows.append(compared(f"1 × {length:,}", seen, least_work([length], layers=layers)))
+        row = compared(f"1 × {length:,}", seen, least_work([length], layers=layers))
+        rows.append(row | weights_kept(seen, least_work([length], layers=layers)))
     return rows
 
 
@@ -251,6 +256,16 @@ def compared(name: str, seen: list[dict[str, float]], work: float, *, slow: str 
         "ours share": round(work / middle(seen, "ours") / middle(seen, "peak"), 2),
         "ratio": round(median, 2),
         "least ratio": round(least, 2),
+    }
+
+
+def weights_kept(seen: list[dict[str, float]], work: float) -> Row:
+    """What a row says of forwards that find their weights packed already."""
+    median, _ = ratios(seen, "stock", "kept")
+    return {
+        "weights kept: s": round(middle(seen, "kept"), 3),
+        "weights kept: share": round(work / middle(seen, "kept") / middle(seen, "peak"), 2),
+        "weights kept: ratio": round(median, 2),
     }
 
 
