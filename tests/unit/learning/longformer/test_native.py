@@ -228,9 +228,9 @@ def test_a_kernel_that_answers_otherwise_than_the_flash_kernel_is_not_used(monke
 
 @pytest.mark.usefixtures("fresh_reason")
 @runs_here
-@pytest.mark.parametrize("setting", SETTINGS)
-def test_a_callers_settings_of_torch_do_not_make_it_seem_to_disagree(setting):
-    with set_meanwhile(setting):
+@pytest.mark.parametrize("told", SETTINGS)
+def test_a_callers_settings_of_torch_do_not_make_it_seem_to_disagree(told):
+    with set_meanwhile(told):
         assert why_no_native() is None
 
 

@@ -201,9 +201,9 @@ def test_a_compiled_product_that_answers_otherwise_than_torch_is_not_used(monkey
 
 
 @needs_packing
-@pytest.mark.parametrize("setting", SETTINGS)
-def test_a_callers_settings_of_torch_do_not_disturb_the_trial(setting):
-    with set_meanwhile(setting):
+@pytest.mark.parametrize("told", SETTINGS)
+def test_a_callers_settings_of_torch_do_not_disturb_the_trial(told):
+    with set_meanwhile(told):
         assert products.packing_works.__wrapped__()
 
 
