@@ -12,11 +12,11 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
-from postq.db import UNREMOVED
+from postq.db import UNREMOVED, database_tag
 from postq.errors import NotFound
 from postq.models.corpus import Corpus
 from postq.models.tables import corpus as corpus_table
-from postq.registry.abandoned import of_this_database, remove_abandoned
+from postq.registry.abandoned import remove_abandoned
 
 CORPORA_FOLDER = "corpora"
 """Below home; holds one folder per corpus version."""
@@ -64,14 +64,13 @@ def list_corpora(session: Session, *, name: str | None = None, limit: int = 1000
 def prune_snapshots(session: Session, *, home: Path, now: datetime) -> int:
     """Remove snapshot folders that no corpus row names and nobody writes any more; how many there were.
 
-    Such a folder is what an add leaves behind that died between writing its snapshot and its commit. One of
-    another database stays.
+    Such a folder is what an add leaves behind that died between writing its snapshot and its commit. Those of
+    another database with the same home, whose names bear another tag, stay.
     """
     known = set(session.scalars(sa.select(corpus_table.c.path)))
-    unnamed = [
-        place for place in (home / CORPORA_FOLDER).glob("*") if f"{CORPORA_FOLDER}/{place.name}" not in known
-    ]
-    return remove_abandoned(of_this_database(session, unnamed), now=now)
+    own = (home / CORPORA_FOLDER).glob(f"*-{database_tag(session)}-*")
+    unnamed = [place for place in own if f"{CORPORA_FOLDER}/{place.name}" not in known]
+    return remove_abandoned(unnamed, now=now)
 
 
 def _found(session: Session, reference: str, condition: sa.ColumnElement[bool]) -> Corpus:

@@ -22,6 +22,7 @@ from postq.models.tables import document as document_table
 from postq.registry.corpora import list_corpora, prune_snapshots, resolve_corpus
 from postq.registry.intake import add_corpus, validate_source
 from postq.settings import Settings
+from tests import databases
 
 WORDS = "the appellant seeks leave to appeal from the orders made below"
 
@@ -161,29 +162,23 @@ def test_a_crash_between_snapshot_and_commit_leaves_a_stray_folder_that_is_prune
     assert [f"corpora/{place.name}" for place in (settings.home / "corpora").iterdir()] == [kept.path]
 
 
-def test_a_snapshot_of_another_database_with_the_same_home_stays(
-    sqlite_database: Database, settings: Settings, opinions: Path
+def test_snapshots_of_another_database_with_the_same_home_stay(
+    sqlite_database: Database, migrated_sqlite: Path, settings: Settings, opinions: Path, tmp_path: Path
 ) -> None:
-    # Given a snapshot that was added to one database, and later another database with the same home
-    add(sqlite_database, settings, opinions)
-    (place,) = (settings.home / "corpora").iterdir()
-    for path in (*place.iterdir(), place):
-        os.utime(path, (0, 0))
-    with sqlite_database.transaction() as session:
-        session.execute(sa.delete(document_table))
-        session.execute(sa.delete(corpus_table))
-
-    # When that one clears up, before and after it got a corpus of its own
-    def clear_up() -> int:
-        with sqlite_database.reading() as session:
+    def clear_up(database: Database) -> int:
+        with database.reading() as session:
             later = database_now(session) + timedelta(hours=25)
             return prune_snapshots(session, home=settings.home, now=later)
 
-    assert clear_up() == 0
-    add(sqlite_database, settings, opinions)
-    assert clear_up() == 0
-    # Then the snapshot is there
-    assert place.is_dir()
+    # Given two databases with one home, that each got a corpus before and after the other one
+    with databases.copied_sqlite(migrated_sqlite, home=tmp_path / "other") as other:
+        kept = [add(one, settings, opinions) for one in (other, sqlite_database, other)]
+        # When each clears up
+        assert [clear_up(one) for one in (other, sqlite_database)] == [0, 0]
+    # Then all snapshots are there
+    assert {f"corpora/{place.name}" for place in (settings.home / "corpora").iterdir()} == {
+        one.path for one in kept
+    }
 
 
 def test_validation_counts_as_adding_would_and_writes_nothing(settings: Settings, opinions: Path) -> None:
