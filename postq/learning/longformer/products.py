@@ -5,7 +5,7 @@ of what a Zen 5 can do. The compiled product (`native/multiply.c`) uses it, and 
 MKL appears to: one long run, as oneDNN's, has 1.5 times MKL's rounding error at 768 summands and 2.2 times
 at 3,072, and a sharp softmax multiplies it. How a row is summed depends on the row and the weight alone.
 
-Weights are packed for each layer and forward, which costs as much as thirty to a hundred rows, so that nothing
+Weights are packed for each layer and forward, which costs as much as 30 to 100 rows, so that nothing
 can go stale. Where weights do not change, in bulk scoring, they are kept (`PackedWeights`).
 
 The choice is by processor and size, never by timing: the same machine always rounds the same way.
