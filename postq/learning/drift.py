@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from postq.counted import counted
+from postq.learning.logits import logit
 from postq.learning.metrics.wilson import wilson_interval
-from postq.learning.review import logit
 from postq.learning.thresholds.decision import Decision
 
 ALPHA = 0.01

@@ -2,22 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from postq.contracts.scoring import ScoreBatch
+from postq.learning.logits import logit
+from postq.learning.risk import Gate
 from postq.learning.thresholds.decision import Decision
 from postq.learning.tiers import Tier
 
-if TYPE_CHECKING:
-    from postq.learning.risk import Gate
-
 NEAR = 1.0
 """Logits from a threshold below which a decision counts as uncertain: 0.5 against 0.73, or 0.05 and 0.125."""
-EPSILON = 1e-7
-"""Probabilities are kept this far from 0 and 1 before the logit is taken."""
 EMPTY_WEIGHT = 0.75
 TIER_WEIGHTS = {Tier.MANUAL: 1.0, Tier.REVIEW: 0.6}
 UNREAD_WEIGHT = 0.5
@@ -42,7 +38,7 @@ class Judge:
     labels: Sequence[str]
     decision: Decision
     tiers: Sequence[Tier]
-    gate: "Gate | None" = None
+    gate: Gate | None = None
     """Where given, documents that it lets pass have no need."""
 
     def needs(self, batch: ScoreBatch) -> NDArray[np.float64]:
@@ -115,15 +111,3 @@ class Judge:
             text = f"the model read {seen:,} of {total:,} tokens"
             weight = float(UNREAD_WEIGHT * (1 - seen / total))
             yield Reason(kind="not_all_read", weight=weight, sentence=text)
-
-
-def logit(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
-    """log(p / (1 - p)), finite for 0 and 1 too."""
-    kept = np.clip(np.asarray(probabilities, np.float64), EPSILON, 1 - EPSILON)
-    return np.asarray(np.log(kept) - np.log1p(-kept))
-
-
-def sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """1 / (1 + exp(-x)), without overflow for any x."""
-    small = np.exp(-np.abs(logits))
-    return np.asarray(np.where(logits >= 0, 1.0, small) / (1.0 + small))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from postq.counted import counted
 from postq.errors import BadInput
-from postq.learning.review import logit
+from postq.learning.logits import logit
 from postq.learning.thresholds.decision import Decision
 
 ROUNDING = 1 + 1e-12

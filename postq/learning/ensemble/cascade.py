@@ -11,7 +11,7 @@ from pydantic import FiniteFloat
 
 from postq.contracts.record import Record
 from postq.learning.calibration import fit_calibration
-from postq.learning.review import logit, sigmoid
+from postq.learning.logits import logit, sigmoid
 from postq.learning.thresholds.threshold_set import TunedOn
 
 Scores = NDArray[np.float32]

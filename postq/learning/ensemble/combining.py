@@ -14,8 +14,8 @@ from postq.counted import counted
 from postq.errors import BundleUnusable
 from postq.learning.ensemble.cascade import Cascade
 from postq.learning.ensemble.stacking import Stack
+from postq.learning.logits import logit, sigmoid
 from postq.learning.metrics.ranking import average_precision
-from postq.learning.review import logit, sigmoid
 
 COMBINATION = "ensemble.json"
 MEMBERS = "members"

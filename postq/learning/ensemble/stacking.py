@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import FiniteFloat
 
 from postq.contracts.record import Record
-from postq.learning.review import logit, sigmoid
+from postq.learning.logits import logit, sigmoid
 
 FOLDS = 10
 STRENGTHS = (1.0, 4.0, 16.0, 64.0, 1024.0)

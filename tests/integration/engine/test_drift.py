@@ -23,7 +23,7 @@ from postq.learning.bundle import Bundle, fingerprint, write_bundle
 from postq.learning.bundle.score_file import ScoredPart
 from postq.learning.data import SplitEntry
 from postq.learning.hooks import StopRequested
-from postq.learning.review import sigmoid
+from postq.learning.logits import sigmoid
 from postq.learning.thresholds.decision import Decision
 from postq.learning.thresholds.threshold_set import LabelThreshold, ThresholdSet
 from postq.models.job import JobState

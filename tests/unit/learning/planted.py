@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from postq.learning.review import sigmoid
+from postq.learning.logits import sigmoid
 from postq.learning.rules.mining import TrainingLabels
 
 LABELS = ("strong", "weak", "other")

@@ -20,9 +20,9 @@ from postq.learning.ensemble.choosing import cascade_worth
 from postq.learning.ensemble.combining import Combination, read_combination
 from postq.learning.ensemble.making import make_ensemble
 from postq.learning.ensemble.scorer import EnsembleScorer
+from postq.learning.logits import sigmoid
 from postq.learning.rejudging import read_metrics
 from postq.learning.rethresholding import rethreshold_bundle
-from postq.learning.review import sigmoid
 from tests.unit.learning.opinions import document
 from tests.unit.learning.test_ensemble import CPU, DATA, scored, train
 from tests.unit.learning.test_label_noise import part_of

@@ -18,7 +18,7 @@ from postq.learning.drift import (
     stability_index,
 )
 from postq.learning.drift import _chi_square as chi_square
-from postq.learning.review import sigmoid
+from postq.learning.logits import sigmoid
 from postq.learning.thresholds.decision import Decision
 
 LABELS = tuple(f"label {number}" for number in range(40))

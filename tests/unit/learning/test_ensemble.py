@@ -25,9 +25,9 @@ from postq.learning.ensemble.combining import Combination, best_weights
 from postq.learning.ensemble.making import make_ensemble
 from postq.learning.ensemble.scorer import window_documents
 from postq.learning.hooks import Hooks
+from postq.learning.logits import logit
 from postq.learning.rejudging import read_metrics, stored_scores
 from postq.learning.rethresholding import rethreshold_bundle
-from postq.learning.review import logit
 from postq.learning.scoring import Scorer, load_scorer
 from postq.learning.training import train_bundle
 from tests.unit.learning.opinions import document, training_data

@@ -15,7 +15,7 @@ from postq.learning.bundle import Bundle
 from postq.learning.bundle.score_file import ScoredPart
 from postq.learning.data import TrainingData
 from postq.learning.label_noise import FEWEST_POSITIVES, find_label_noise
-from postq.learning.review import logit, sigmoid
+from postq.learning.logits import logit, sigmoid
 from postq.learning.suspects import find_suspects
 from tests.unit.learning.opinions import training_data
 from tests.unit.learning.test_bundle import write

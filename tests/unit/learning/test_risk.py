@@ -7,7 +7,8 @@ import pytest
 
 from postq.contracts.scoring import ScoreBatch
 from postq.errors import BadInput
-from postq.learning.review import RISK_WEIGHT, Judge, sigmoid
+from postq.learning.logits import sigmoid
+from postq.learning.review import RISK_WEIGHT, Judge
 from postq.learning.risk import Gate, control_risk, nearest_margin
 from postq.learning.thresholds.decision import Decision
 from postq.learning.tiers import Tier

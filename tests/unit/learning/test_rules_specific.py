@@ -10,8 +10,8 @@ from postq.contracts.facets import Facets
 from postq.contracts.recipes import TfidfRecipe, missing_for_rules
 from postq.errors import NotTrainable
 from postq.learning.facets import facet_facts, facets_sentence
+from postq.learning.logits import sigmoid
 from postq.learning.metrics.wilson import wilson_interval
-from postq.learning.review import sigmoid
 from postq.learning.rules.choosing import JudgedRules, judge_rules
 from postq.learning.rules.mining import TrainingLabels, broader_columns, mine_outranking
 from postq.learning.thresholds.decision import Decision

@@ -17,10 +17,10 @@ from postq.learning.ensemble import stacking
 from postq.learning.ensemble.combining import read_combination
 from postq.learning.ensemble.making import make_ensemble
 from postq.learning.ensemble.stacking import OFFSET_STRENGTH, fit_stack, fit_stacked, log_loss
+from postq.learning.logits import logit, sigmoid
 from postq.learning.metrics.ranking import mean_average_precision
 from postq.learning.rejudging import read_metrics
 from postq.learning.rethresholding import rethreshold_bundle
-from postq.learning.review import logit, sigmoid
 from tests.unit.learning.test_ensemble import DATA, scored, train
 
 Bools = NDArray[np.bool_]
