@@ -1,35 +1,9 @@
-"""Scoring documents with a bundle: one protocol for TF-IDF, encoders and ensembles, loaded lazily."""
-
-from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+"""Scoring documents with a bundle: the scorer of its kind, whose libraries are imported only then."""
 
 from postq.contracts.device import Device
-from postq.contracts.document import Document
-from postq.contracts.scoring import DocumentFailure, ScoreBatch
 from postq.errors import ExtraMissing
 from postq.learning.bundle.bundle import Bundle
-from postq.learning.hooks import never_stop
-
-
-class Scorer(Protocol):
-    """A loaded model. One instance serves many shards, one after the other."""
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Column order of the scores."""
-
-    def score(
-        self,
-        documents: Iterable[Document],
-        *,
-        on_failure: Callable[[DocumentFailure], None],
-        should_stop: Callable[[], bool] = never_stop,
-    ) -> Iterator[ScoreBatch]:
-        """Scores of every document that does not fail, each once, in any order of rows.
-
-        A document that cannot be scored goes to `on_failure`; the rest go on. Raises
-        hooks.StopRequested between batches once `should_stop` is true.
-        """
+from postq.learning.scorer import Scorer
 
 
 def load_scorer(
@@ -39,13 +13,19 @@ def load_scorer(
     max_tokens_per_batch: int | None = None,
     batch_divisor: int = 1,
 ) -> Scorer:
-    """Load a verified bundle's model onto a device.
+    """Load a verified bundle's model onto a device; an ensemble loads its members in the same way.
 
-    `max_tokens_per_batch` bounds an encoder's batch (by default as `encoder.inference.token_budget` says) and
-    is divided by `batch_divisor` after a device ran out of memory.
+    `max_tokens_per_batch` bounds an encoder's batch (by default as `encoder.forward.inference.token_budget`
+    says) and is divided by `batch_divisor` after a device ran out of memory.
 
     Raises ExtraMissing when the libraries of the bundle's kind are not installed.
     """
+
+    def load(member: Bundle) -> Scorer:
+        return load_scorer(
+            member, device, max_tokens_per_batch=max_tokens_per_batch, batch_divisor=batch_divisor
+        )
+
     try:
         if bundle.kind == "tfidf":
             from postq.learning.tfidf.scorer import TfidfScorer
@@ -54,9 +34,7 @@ def load_scorer(
         if bundle.kind == "ensemble":
             from postq.learning.ensemble.scorer import EnsembleScorer
 
-            return EnsembleScorer(
-                bundle, device, max_tokens_per_batch=max_tokens_per_batch, batch_divisor=batch_divisor
-            )
+            return EnsembleScorer(bundle, device, load=load)
         from postq.learning.encoder.scoring.scorer import EncoderScorer
 
         return EncoderScorer(

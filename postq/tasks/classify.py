@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # the runner loads this file too and has no use for SQL
     from postq.jobs.commit import StoredCounts
     from postq.jobs.leases import Lease
     from postq.learning.bundle.bundle import Bundle
-    from postq.learning.scoring import Scorer
+    from postq.learning.scorer import Scorer
 
 
 def run(request: RunRequest, spec: ClassifySpec, *, hooks: Hooks, resident: Resident) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from postq.contracts.runner import BundleOnDisk
 
 if TYPE_CHECKING:
     from postq.learning.bundle.bundle import Bundle
-    from postq.learning.scoring import Scorer
+    from postq.learning.scorer import Scorer
 
 
 class Resident:

@@ -12,7 +12,7 @@ from postq.contracts.scoring import DocumentFailure, ScoreBatch
 from postq.learning.ensemble.by_row import by_row, nothing, taken
 from postq.learning.ensemble.cascade import Cascade
 from postq.learning.ensemble.combining import Combination, settled
-from postq.learning.scoring import Scorer
+from postq.learning.scorer import Scorer
 
 Failures = dict[int, DocumentFailure]
 Cuts = Sequence[NDArray[np.float64]]

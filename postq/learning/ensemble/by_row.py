@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from postq.contracts.document import Document
 from postq.contracts.scoring import DocumentFailure, ScoreBatch
-from postq.learning.scoring import Scorer
+from postq.learning.scorer import Scorer
 
 
 def by_row(

@@ -13,7 +13,7 @@ from postq.learning.ensemble.asking import Failures, asking_of
 from postq.learning.ensemble.combining import MEMBERS, Combination, read_combination
 from postq.learning.ensemble.members import open_members
 from postq.learning.hooks import never_stop
-from postq.learning.scoring import load_scorer
+from postq.learning.scorer import Scorer
 
 WINDOW_DOCUMENTS = 2048
 WINDOW_CHARACTERS = 32_000_000
@@ -23,19 +23,13 @@ WITH_ENCODER, WITH_ENCODER_ON_CPU = 512, 16
 
 
 class EnsembleScorer:
-    """A loaded ensemble; satisfies `learning.scoring.Scorer`."""
+    """A loaded ensemble; satisfies `learning.scorer.Scorer`."""
 
-    def __init__(
-        self, bundle: Bundle, device: Device, *, max_tokens_per_batch: int | None, batch_divisor: int = 1
-    ) -> None:
+    def __init__(self, bundle: Bundle, device: Device, *, load: Callable[[Bundle], Scorer]) -> None:
+        """`load` loads a member onto the device."""
         members = open_members(bundle)
         combination = _combination(bundle, members=len(members))
-        scorers = [
-            load_scorer(
-                member, device, max_tokens_per_batch=max_tokens_per_batch, batch_divisor=batch_divisor
-            )
-            for member in members
-        ]
+        scorers = [load(member) for member in members]
         self._labels = bundle.labels
         self._window = window_documents(bundle, device)
         cuts = [member.thresholds.values for member in members]

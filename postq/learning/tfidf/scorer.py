@@ -24,7 +24,7 @@ POOL_CHUNKS = 32
 
 
 class TfidfScorer:
-    """A loaded TF-IDF bundle; satisfies `learning.scoring.Scorer`."""
+    """A loaded TF-IDF bundle; satisfies `learning.scorer.Scorer`."""
 
     def __init__(self, bundle: Bundle, *, processes: int | None = None) -> None:
         self._labels = bundle.labels

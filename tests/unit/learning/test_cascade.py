@@ -23,6 +23,7 @@ from postq.learning.ensemble.scorer import EnsembleScorer
 from postq.learning.logits import sigmoid
 from postq.learning.rejudging import read_metrics
 from postq.learning.rethresholding import rethreshold_bundle
+from postq.learning.scoring import load_scorer
 from tests.unit.learning.opinions import document
 from tests.unit.learning.test_ensemble import CPU, DATA, scored, train
 from tests.unit.learning.test_label_noise import part_of
@@ -113,7 +114,8 @@ class Spy:
 
 
 def test_the_dear_member_is_not_asked_about_the_others(cascade: Bundle) -> None:
-    scorer = EnsembleScorer(cascade, CPU, max_tokens_per_batch=None)
+    scorer = load_scorer(cascade, CPU)
+    assert isinstance(scorer, EnsembleScorer)
     asking = scorer._asking
     assert isinstance(asking, AskDoubtful)
     cheap, dear = Spy(asking.cheap), Spy(asking.dear)

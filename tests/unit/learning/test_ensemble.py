@@ -28,7 +28,8 @@ from postq.learning.hooks import Hooks
 from postq.learning.logits import logit
 from postq.learning.rejudging import read_metrics, stored_scores
 from postq.learning.rethresholding import rethreshold_bundle
-from postq.learning.scoring import Scorer, load_scorer
+from postq.learning.scorer import Scorer
+from postq.learning.scoring import load_scorer
 from postq.learning.training import train_bundle
 from tests.unit.learning.opinions import document, training_data
 

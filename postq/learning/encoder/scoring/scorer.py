@@ -48,7 +48,7 @@ class _Window:
 
 
 class EncoderScorer:
-    """A loaded encoder bundle; satisfies `learning.scoring.Scorer`."""
+    """A loaded encoder bundle; satisfies `learning.scorer.Scorer`."""
 
     def __init__(
         self, bundle: Bundle, device: Device, *, max_tokens_per_batch: int | None, batch_divisor: int = 1
