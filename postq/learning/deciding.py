@@ -6,21 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from postq.contracts.recipes import RuleChoice, ThresholdMethod
+from postq.contracts.recipes import ThresholdMethod
 from postq.learning.metrics.counts import summary
-from postq.learning.rules.choosing import JudgedRules, Propose, judge_rules
+from postq.learning.rules.choosing import JudgedRules, Proposed, judge_rules
 from postq.learning.thresholds.cross_fit import cross_fitted_predictions
 from postq.learning.thresholds.threshold_set import ThresholdSet, TunedOn
 from postq.learning.thresholds.tuning import tune_thresholds
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proposed:
-    """Which rules may be tried, and from how many documents they come."""
-
-    choice: RuleChoice
-    propose: Propose
-    mined_on: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +75,6 @@ def _judged(
         thresholds.values,
         labels=thresholds.names,
         method=thresholds.method,
-        choice=proposed.choice,
-        propose=proposed.propose,
-        mined_on=proposed.mined_on,
+        proposed=proposed,
         seed=seed,
     )

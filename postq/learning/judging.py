@@ -15,7 +15,7 @@ from postq.learning.deciding import tune_decision
 from postq.learning.evaluation import CUTS, Judged, judge, report
 from postq.learning.hooks import Hooks
 from postq.learning.labels import indicator_matrix
-from postq.learning.rules.sources import proposed_in_training
+from postq.learning.proposing import proposed_in_training
 from postq.learning.thresholds.threshold_set import ThresholdSet, TunedOn
 
 

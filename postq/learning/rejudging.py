@@ -13,9 +13,10 @@ from postq.errors import BundleUnusable, NotTrainable
 from postq.learning.bundle.bundle import Bundle
 from postq.learning.bundle.manifest import METRICS
 from postq.learning.bundle.score_file import Part, ScoredPart, read_scores
-from postq.learning.deciding import Proposed, tune_decision
+from postq.learning.deciding import tune_decision
 from postq.learning.evaluation import Judged, report
 from postq.learning.judging import JudgedModel
+from postq.learning.rules.choosing import Proposed
 from postq.learning.thresholds.threshold_set import TunedOn
 
 MAIN, BASELINE = "main", "baseline"

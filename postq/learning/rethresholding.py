@@ -16,8 +16,8 @@ from postq.learning.bundle.writing import write_bundle
 from postq.learning.detectors import detect_threshold_overfit
 from postq.learning.facets import facet_facts, facets_of
 from postq.learning.judging import JudgedModel, comparison_rows
+from postq.learning.proposing import kept_rules, proposed_from_bundle
 from postq.learning.rejudging import BASELINE, known_counts, read_metrics, rejudge, stored_scores
-from postq.learning.rules.sources import kept_rules, proposed_from_bundle
 from postq.learning.thresholds.tuning import tune_thresholds
 
 OVERFIT = "THRESHOLD_OVERFIT"

@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 
 from postq.learning.bundle.score_file import ScoredPart
 from postq.learning.metrics.counts import count, total
-from postq.learning.metrics.ranking import average_precision
-from postq.learning.thresholds.sweep import run_ends
+from postq.learning.metrics.ranking import average_precision, run_ends
 from postq.learning.thresholds.threshold_set import ThresholdSet
 from postq.reports.content import Curve, Sweep
 

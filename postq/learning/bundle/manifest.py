@@ -23,6 +23,8 @@ SPLIT = "split.parquet"
 SCORES = "scores.parquet"
 METRICS = "metrics.json"
 CARD = "README.md"
+MEMBERS = "members"
+"""Below an ensemble's folder; holds each member's whole folder, named by its position."""
 DESCRIPTIVE_FILES = frozenset({MANIFEST, THRESHOLDS, SPLIT, SCORES, METRICS, CARD})
 """Files that do not change a document's scores; all others make up the model digest."""
 

@@ -18,8 +18,6 @@ from postq.learning.logits import logit, sigmoid
 from postq.learning.metrics.ranking import average_precision
 
 COMBINATION = "ensemble.json"
-MEMBERS = "members"
-"""Below the ensemble's folder; holds each member's whole folder, named by its position."""
 STEPS = 21
 """Weights tried between 0 and 1."""
 HALF_TRUSTED = 20

@@ -9,11 +9,12 @@ import numpy as np
 from postq.contracts.recipes import EnsembleMethod, EnsembleRecipe, ThresholdMethod
 from postq.errors import IntegrityError, NotTrainable
 from postq.learning.bundle.bundle import Bundle
+from postq.learning.bundle.manifest import MEMBERS
 from postq.learning.bundle.score_file import Part, ScoredPart
 from postq.learning.bundle.split_file import read_split
 from postq.learning.bundle.writing import write_bundle
 from postq.learning.ensemble.choosing import Chosen, cascade_worth, choose, cuts_of
-from postq.learning.ensemble.combining import MEMBERS, Combination
+from postq.learning.ensemble.combining import Combination
 from postq.learning.ensemble.members import BY_DECISION, require_fit
 from postq.learning.judging import JudgedModel, comparison_rows
 from postq.learning.rejudging import (

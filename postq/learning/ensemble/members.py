@@ -7,9 +7,9 @@ from postq.contracts.recipes import EnsembleMethod
 from postq.counted import counted
 from postq.errors import BadInput, BundleUnusable, LabelSetMismatch, LeakRefused
 from postq.learning.bundle.bundle import Bundle
+from postq.learning.bundle.manifest import MEMBERS
 from postq.learning.bundle.opening import open_bundle
 from postq.learning.bundle.split_file import read_split
-from postq.learning.ensemble.combining import MEMBERS
 
 TWO_ONLY = ("mean_logit", "cascade")
 BY_DECISION = ("and", "or", "cascade")

@@ -8,9 +8,10 @@ from postq.contracts.document import Document
 from postq.contracts.scoring import DocumentFailure, ScoreBatch
 from postq.errors import BundleUnusable
 from postq.learning.bundle.bundle import Bundle
+from postq.learning.bundle.manifest import MEMBERS
 from postq.learning.bundle.opening import read_manifest
 from postq.learning.ensemble.asking import Failures, asking_of
-from postq.learning.ensemble.combining import MEMBERS, Combination, read_combination
+from postq.learning.ensemble.combining import Combination, read_combination
 from postq.learning.ensemble.members import open_members
 from postq.learning.hooks import never_stop
 from postq.learning.scorer import Scorer

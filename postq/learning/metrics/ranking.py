@@ -3,8 +3,6 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from postq.learning.thresholds.sweep import run_ends
-
 
 def average_precision(truth: NDArray[np.bool_], scores: NDArray[np.floating]) -> NDArray[np.float64]:
     """(labels,) Σ (Rₙ − Rₙ₋₁)·Pₙ over distinct scores, scikit-learn's definition; NaN without positives."""
@@ -27,3 +25,10 @@ def _one(truth: NDArray[np.bool_], scores: NDArray[np.floating]) -> float:
     last = run_ends(scores[order].astype(np.float64))
     hits = np.cumsum(truth[order], dtype=np.float64)[last]
     return float((np.diff(hits, prepend=0.0) * hits / (last + 1)).sum() / positives)
+
+
+def run_ends(ordered: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Index of the last of each run of equal scores in a sorted array."""
+    if not len(ordered):
+        return np.zeros(0, np.int64)
+    return np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(ordered) - 1)

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from postq.contracts.recipes import RuleChoice, ThresholdMethod
+from postq.contracts.rules import Change, Gain, Rule, RuleSet
 from postq.learning.bootstrap import F1Samples, difference, f1_samples
 from postq.learning.metrics.counts import count
-from postq.learning.rules.rule import Change, Gain, Rule, RuleSet, as_columns
 from postq.learning.thresholds.cross_fit import cross_fits
 from postq.learning.thresholds.decision import Decision, apply_thresholds
+from postq.learning.thresholds.threshold_set import NEVER
 
 LEAST_GAIN = 0.001
 """Mean of micro- and macro-F1 that rules must gain, sure as it may be: less is not worth being explained."""
@@ -22,6 +23,15 @@ LEAST_STEP = 1e-9
 Bools = NDArray[np.bool_]
 Propose = Callable[[Bools | None], Sequence[Rule]]
 """Candidates mined without the tuning documents of a mask, or with all of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposed:
+    """Which rules may be tried, and from how many documents they come."""
+
+    choice: RuleChoice
+    propose: Propose
+    mined_on: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +83,7 @@ def judge_rules(
     *,
     labels: tuple[str, ...],
     method: ThresholdMethod,
-    choice: RuleChoice,
-    propose: Propose,
-    mined_on: int,
+    proposed: Proposed,
     seed: int,
 ) -> JudgedRules:
     """Rules on top of (labels,) `thresholds`, which `method` tuned on these (docs, labels) truth and scores.
@@ -87,16 +95,16 @@ def judge_rules(
     for fit in cross_fits(truth, scores, method=method, seed=seed):
         others = ~fit.held_out
         reached = apply_thresholds(scores, fit.thresholds)
-        found = choose_rules(truth[others], reached[others], propose(fit.held_out), labels)
+        found = choose_rules(truth[others], reached[others], proposed.propose(fit.held_out), labels)
         plain[fit.held_out] = reached[fit.held_out]
         ruled[fit.held_out] = rule_over(found, labels).ruled(reached[fit.held_out])
-    candidates = tuple(propose(None))
+    candidates = tuple(proposed.propose(None))
     chosen = choose_rules(truth, apply_thresholds(scores, thresholds), candidates, labels)
     gain = measured_gain(truth, plain, ruled, seed=seed)
     kept = bool(chosen) and helps(gain)
     return JudgedRules(
-        choice=choice,
-        mined_on=mined_on,
+        choice=proposed.choice,
+        mined_on=proposed.mined_on,
         documents=len(truth),
         candidates=candidates,
         chosen=chosen,
@@ -112,7 +120,7 @@ def helps(gain: Gain) -> bool:
 
 def rule_over(rules: tuple[Rule, ...], labels: tuple[str, ...]) -> Decision:
     """The rules alone; thresholds that nothing reaches."""
-    return Decision.model_validate({"thresholds": (2.0,) * len(labels), **as_columns(rules, labels)})
+    return Decision(thresholds=(NEVER,) * len(labels)).with_rules(rules, labels)
 
 
 def choose_rules(

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from postq.contracts.facets import Facets
 from postq.contracts.recipes import RuleChoice
+from postq.contracts.rules import Rule, RuleKind
 from postq.learning.metrics.wilson import wilson_interval
-from postq.learning.rules.rule import Rule, RuleKind
 from postq.learning.thresholds.decision import Pair
 
 FEWEST_DOCUMENTS = 30

@@ -1,11 +1,12 @@
 """What turns a document's scores into labels: a threshold per label, then rules between labels, if any."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from postq.contracts.record import Record
+from postq.contracts.rules import Rule, RuleKind
 from postq.errors import IntegrityError
 
 Pair = tuple[int, int]
@@ -31,6 +32,14 @@ class Decision(Record):
     def at(cls, thresholds: Sequence[float] | NDArray[np.floating]) -> "Decision":
         """(labels,) thresholds and no rules."""
         return cls(thresholds=tuple(np.asarray(thresholds, np.float64).tolist()))
+
+    def with_rules(self, rules: Iterable[Rule], labels: tuple[str, ...]) -> "Decision":
+        """The same thresholds with these rules, as columns of `labels`, sorted."""
+        column = {name: at for at, name in enumerate(labels)}
+        pairs: dict[RuleKind, list[Pair]] = {"implies": [], "outranks": []}
+        for each in rules:
+            pairs[each.kind].append((column[each.given], column[each.other]))
+        return self.model_copy(update={kind: tuple(sorted(found)) for kind, found in pairs.items()})
 
     @property
     def values(self) -> NDArray[np.float64]:

@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from postq.learning.thresholds.sweep import from_logit, midpoints, run_ends, to_logit
+from postq.learning.metrics.ranking import run_ends
+from postq.learning.thresholds.sweep import from_logit, midpoints, to_logit
 
 BAGS = 25
 """Bootstrap samples of documents."""

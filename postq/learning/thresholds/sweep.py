@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from postq.learning.metrics.ranking import run_ends
 from postq.learning.thresholds.threshold_set import NEVER
 
 LOGIT_BOUND = 15.0
@@ -47,13 +48,6 @@ def sweep(truth: NDArray[np.bool_], scores: NDArray[np.floating]) -> Sweep:
         hits=np.concatenate([[0.0], hits[last[gains]]]),
         positives=float(truth.sum()),
     )
-
-
-def run_ends(ordered: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Index of the last of each run of equal scores in a sorted array."""
-    if not len(ordered):
-        return np.zeros(0, np.int64)
-    return np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(ordered) - 1)
 
 
 def midpoints(ordered: NDArray[np.float64], last: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -10,9 +10,9 @@ from pydantic import Field, model_validator
 
 from postq.contracts.recipes import ThresholdMethod
 from postq.contracts.record import Record
+from postq.contracts.rules import RuleSet
 from postq.counted import counted
 from postq.errors import IntegrityError, LabelSetMismatch
-from postq.learning.rules.rule import RuleSet
 from postq.learning.thresholds.decision import Decision
 
 NEVER = 2.0
@@ -82,7 +82,7 @@ class ThresholdSet(Record):
     def decision(self) -> Decision:
         """What decides which labels are predicted."""
         plain = Decision.at(self.values)
-        return plain if self.rules is None else self.rules.over(plain, self.names)
+        return plain if self.rules is None else plain.with_rules(self.rules.rules, self.names)
 
     def decide(self, scores: NDArray[np.floating]) -> NDArray[np.bool_]:
         """(docs, labels) predictions for (docs, labels) probabilities."""

@@ -30,9 +30,9 @@ from postq.learning.ensemble.making import make_ensemble
 from postq.learning.evaluation import evaluate_bundle
 from postq.learning.hooks import Hooks
 from postq.learning.metrics.counts import summary
+from postq.learning.proposing import kept_rules, proposed_from_bundle
 from postq.learning.rejudging import read_metrics
 from postq.learning.rethresholding import link_files, rethreshold_bundle
-from postq.learning.rules.sources import kept_rules, proposed_from_bundle
 from postq.learning.thresholds.cross_fit import cross_fitted_predictions
 from postq.learning.training import train_bundle
 from tests.unit.learning import planted

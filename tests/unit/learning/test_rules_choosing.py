@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from postq.contracts.rules import Rule
 from postq.learning.metrics.counts import summary
-from postq.learning.rules.choosing import JudgedRules, choose_rules, judge_rules, measured_gain
+from postq.learning.rules.choosing import JudgedRules, Proposed, choose_rules, judge_rules, measured_gain
 from postq.learning.rules.mining import mine_implications
-from postq.learning.rules.rule import Rule, as_columns
 from postq.learning.thresholds.cross_fit import cross_fits
-from postq.learning.thresholds.decision import Decision, apply_thresholds, with_implied
+from postq.learning.thresholds.decision import Decision, apply_thresholds
 from postq.learning.thresholds.tuning import tune_thresholds
 from tests.unit.learning.planted import LABELS, of_training, planted
 
@@ -27,9 +27,11 @@ def judged(truth: Any, scores: Any, *, seed: int = 42) -> JudgedRules:
         thresholds.values,
         labels=LABELS,
         method="micro_macro",
-        choice="implications",
-        propose=lambda without: known.rules("implications", without=without),
-        mined_on=len(truth),
+        proposed=Proposed(
+            choice="implications",
+            propose=lambda without: known.rules("implications", without=without),
+            mined_on=len(truth),
+        ),
         seed=seed,
     )
 
@@ -67,7 +69,7 @@ def test_the_cross_fitted_predictions_are_those_of_a_procedure_that_never_saw_th
         candidates = mine_implications(truth[others], LABELS)
         reached = apply_thresholds(scores, fit.thresholds)
         chosen = choose_rules(truth[others], reached[others], candidates, LABELS)
-        decision = Decision(thresholds=tuple(fit.thresholds), implies=as_columns(chosen, LABELS)["implies"])
+        decision = Decision.at(fit.thresholds).with_rules(chosen, LABELS)
         for row in np.flatnonzero(fit.held_out):
             by_hand[row] = decision.decide(scores[[row]])[0]
     assert found.kept is not None
@@ -96,7 +98,8 @@ def test_each_rule_taken_raises_the_figure_and_each_left_out_would_not_have(seed
     candidates = some_rules(random, labels)
 
     def figure(rules: list[Rule]) -> float:
-        found = summary(truth, with_implied(reached, as_columns(rules, labels)["implies"]))
+        decision = Decision.at([0.5] * len(labels)).with_rules(rules, labels)
+        found = summary(truth, decision.ruled(reached))
         return float(found["micro_f1"] + found["macro_f1"])
 
     taken: list[Rule] = []

@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
+from postq.contracts.rules import Change, Gain, Rule, RuleSet
 from postq.errors import IntegrityError
-from postq.learning.rules.rule import Change, Gain, Rule, RuleSet
 from postq.learning.thresholds.decision import Decision
 from postq.learning.thresholds.threshold_set import ThresholdSet, threshold_digest
 from postq.learning.thresholds.tuning import tune_thresholds

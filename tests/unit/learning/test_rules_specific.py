@@ -12,7 +12,7 @@ from postq.errors import NotTrainable
 from postq.learning.facets import facet_facts, facets_sentence
 from postq.learning.logits import sigmoid
 from postq.learning.metrics.wilson import wilson_interval
-from postq.learning.rules.choosing import JudgedRules, judge_rules
+from postq.learning.rules.choosing import JudgedRules, Proposed, judge_rules
 from postq.learning.rules.mining import TrainingLabels, broader_columns, mine_outranking
 from postq.learning.thresholds.decision import Decision
 from postq.learning.thresholds.tuning import tune_thresholds
@@ -58,9 +58,11 @@ def judged(truth: Any, scores: Any, choice: Any = "most_specific") -> JudgedRule
         thresholds.values,
         labels=LABELS,
         method="micro_macro",
-        choice=choice,
-        propose=lambda without: known.rules(choice, without=without),
-        mined_on=len(truth),
+        proposed=Proposed(
+            choice=choice,
+            propose=lambda without: known.rules(choice, without=without),
+            mined_on=len(truth),
+        ),
         seed=42,
     )
 
@@ -71,7 +73,7 @@ def test_a_label_that_stands_for_the_broader_one_outranks_it() -> None:
     assert found.kept is not None
     assert found.gain.mean_f1.low > 0.02
     _, scores = documents(600)
-    decision = found.kept.over(Decision.at([0.5] * 4), LABELS)
+    decision = Decision.at([0.5] * 4).with_rules(found.kept.rules, LABELS)
     decided = decision.decide(scores)
     assert not (decided[:, 0] & decided[:, 1]).any()
     assert (decided[:, 1] == (scores[:, 1] >= 0.5)).all()

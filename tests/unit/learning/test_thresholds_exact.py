@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 
+from postq.learning.metrics.ranking import run_ends
 from postq.learning.thresholds.decision import apply_thresholds
 from postq.learning.thresholds.exact import (
     global_threshold,
@@ -17,7 +18,7 @@ from postq.learning.thresholds.exact import (
     micro_thresholds,
     per_label_thresholds,
 )
-from postq.learning.thresholds.sweep import midpoints, run_ends, sweep
+from postq.learning.thresholds.sweep import midpoints, sweep
 from postq.learning.thresholds.threshold_set import NEVER
 
 Truth = NDArray[np.bool_]

@@ -1,11 +1,9 @@
 """A rule between two labels with its evidence, and the rules a bundle decides by."""
 
-from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 from postq.contracts.recipes import RuleChoice
 from postq.contracts.record import Record
-from postq.learning.thresholds.decision import Decision, Pair
 
 RuleKind = Literal["implies", "outranks"]
 
@@ -61,18 +59,3 @@ class RuleSet(Record):
     def names(self) -> frozenset[str]:
         """Labels that rules speak of."""
         return frozenset(name for each in self.rules for name in (each.given, each.other))
-
-    def over(self, plain: Decision, labels: tuple[str, ...]) -> Decision:
-        """`plain` thresholds with these rules, as columns of `labels`."""
-        found = as_columns(self.rules, labels)
-        return plain.model_copy(update={"implies": found["implies"], "outranks": found["outranks"]})
-
-
-def as_columns(rules: Sequence[Rule], labels: tuple[str, ...]) -> dict[RuleKind, tuple[Pair, ...]]:
-    """The rules of each kind as columns of the scores, sorted: the fields of a Decision."""
-    column = {name: at for at, name in enumerate(labels)}
-    found: dict[RuleKind, tuple[Pair, ...]] = {}
-    for kind in get_args(RuleKind):
-        own = [each for each in rules if each.kind == kind]
-        found[kind] = tuple(sorted((column[each.given], column[each.other]) for each in own))
-    return found

@@ -1,4 +1,4 @@
-"""Where rules are mined: documents of a training, or the truths that a bundle keeps beside its scores."""
+"""Which rules may be tried: mined from documents of a training, or from truths that a bundle keeps."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,18 +10,17 @@ import numpy as np
 from postq.contracts.document import Document
 from postq.contracts.facets import Facets
 from postq.contracts.recipes import EncoderRecipe, RuleChoice, TfidfRecipe, missing_for_rules
+from postq.contracts.rules import Rule, RuleKind, RuleSet
 from postq.errors import NotTrainable
 from postq.learning.bundle.bundle import Bundle
+from postq.learning.bundle.manifest import MEMBERS
 from postq.learning.bundle.score_file import ScoredPart, read_scores
 from postq.learning.bundle.split_file import read_split
-from postq.learning.deciding import Proposed
 from postq.learning.labels import indicator_matrix
+from postq.learning.rules.choosing import Proposed
 from postq.learning.rules.mining import TrainingLabels, broader_columns
-from postq.learning.rules.rule import Rule, RuleKind, RuleSet
 
 CHOICE_OF: Mapping[RuleKind, RuleChoice] = {"implies": "implications", "outranks": "most_specific"}
-MEMBERS = "members"
-"""Below an ensemble's folder; holds the members' folders, which keep truths of their own."""
 
 
 def proposed_in_training(
