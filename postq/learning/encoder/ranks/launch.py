@@ -27,7 +27,7 @@ from torch import Tensor
 
 from postq import errors
 from postq.errors import PostqError, RankLost
-from postq.learning.encoder.ranks.ranks import Ranks
+from postq.learning.encoder.ranks.agreement import Ranks
 from postq.learning.hooks import Hooks, StopRequested
 from postq.lifeline import die_with
 from postq.logs import configure_logging

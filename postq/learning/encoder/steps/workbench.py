@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from postq.contracts.recipes import EncoderRecipe
 from postq.learning.encoder.forward.calling import Pooling
-from postq.learning.encoder.ranks.ranks import ALONE, Ranks
+from postq.learning.encoder.ranks.agreement import ALONE, Ranks
 from postq.learning.encoder.steps.losses import LossFunction
 from postq.learning.encoder.tokens.tokeniser import TokenisedText
 from postq.learning.hooks import Hooks

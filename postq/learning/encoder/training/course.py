@@ -9,7 +9,7 @@ from postq.learning.encoder.backbones.loading import Backbone
 from postq.learning.encoder.checkpoints.resume import CheckpointWriter, restore_newest
 from postq.learning.encoder.forward.calling import runnable_form
 from postq.learning.encoder.forward.inference import TokenBudget
-from postq.learning.encoder.ranks.ranks import ALONE, Ranks
+from postq.learning.encoder.ranks.agreement import ALONE, Ranks
 from postq.learning.encoder.steps.losses import build_loss
 from postq.learning.encoder.steps.optimizer import build_optimizer, build_scheduler
 from postq.learning.encoder.steps.state import TrainingState

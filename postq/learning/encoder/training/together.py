@@ -9,8 +9,8 @@ from torch import from_numpy
 
 from postq.contracts.device import Device
 from postq.learning.encoder.forward.compute import torch_device
+from postq.learning.encoder.ranks.agreement import Ranks
 from postq.learning.encoder.ranks.launch import run_ranks
-from postq.learning.encoder.ranks.ranks import Ranks
 from postq.learning.encoder.steps.state import TrainingState
 from postq.learning.encoder.training.course import Course, Orders, build_bench, run_course
 from postq.learning.encoder.training.prepared import PackedPreparation, Prepared, fresh_backbone

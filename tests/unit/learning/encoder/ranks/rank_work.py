@@ -11,7 +11,7 @@ import numpy as np
 import structlog
 import torch
 
-from postq.learning.encoder.ranks.ranks import Ranks
+from postq.learning.encoder.ranks.agreement import Ranks
 from postq.learning.hooks import Hooks, StopRequested
 from postq.logs import configure_logging
 from postq.settings import load_settings

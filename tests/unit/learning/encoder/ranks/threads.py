@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from postq.learning.encoder.ranks.ranks import Ranks
+from postq.learning.encoder.ranks.agreement import Ranks
 
 Answer = TypeVar("Answer")
 PATIENCE_SECONDS = 60

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from postq.contracts.facets import Facets
 from postq.contracts.recipes import EncoderRecipe
 from postq.errors import DeviceMemoryExhausted, LossNotFinite
-from postq.learning.encoder.ranks.ranks import ALONE, Ranks
+from postq.learning.encoder.ranks.agreement import ALONE, Ranks
 from postq.learning.encoder.steps.state import TrainingState
 from postq.learning.encoder.steps.window import train_window
 from postq.learning.encoder.steps.workbench import Workbench
