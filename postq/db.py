@@ -1,6 +1,5 @@
 """Connections, transactions, column types and the database's clock, for SQLite and PostgreSQL."""
 
-import hashlib
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -8,7 +7,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import Enum
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -138,18 +136,6 @@ class Database:
     def dispose(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
-
-
-def database_tag(session: Session) -> str:
-    """Eight hexadecimal digits that tell this database from others in names of folders below a home.
-
-    They follow from where it is, not from its login. One that is reached by another host name, or whose file
-    was moved, has another tag.
-    """
-    url = session.get_bind().engine.url
-    place = str(Path(url.database or "").resolve()) if url.get_backend_name() == "sqlite" else url.database
-    text = f"{url.get_backend_name()} {(url.host or '').lower()} {url.port} {place}"
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def open_database(settings: Settings) -> Database:

@@ -48,7 +48,7 @@ class RunRequest(Record):
     checkpoints: Path | None = None
     """Folder of this attempt (one per token) for new checkpoints; training only."""
     bundles: Path | None = None
-    """Folder of all bundles, each named by its digest; training only."""
+    """Folder of all bundles, whose names begin with their digests; training only."""
     batch_divisor: int = 1
     """Micro-batches and token budgets are divided by this; doubled after a device OOM."""
     extra: dict[str, str] = {}

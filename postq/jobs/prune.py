@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from postq.contracts.specs import JobKind
+from postq.database_tag import tagged
 from postq.errors import Conflict, NotFound
 from postq.jobs.states import JOB_TERMINAL
 from postq.models.job import JobState
@@ -118,11 +119,11 @@ def sweep_predictions(session: Session, *, limit: int = BATCH_ROWS) -> int:
     return int(done.rowcount)  # type: ignore[attr-defined]
 
 
-def clear_files(home: Path, *, job_id: int, shards: Iterable[int]) -> None:
-    """Remove checkpoints and attempts of a job that was forgotten."""
-    shutil.rmtree(home / "checkpoints" / f"job-{job_id}", ignore_errors=True)
+def clear_files(home: Path, *, tag: str, job_id: int, shards: Iterable[int]) -> None:
+    """Remove checkpoints and attempts of a job that was forgotten by the database with this tag."""
+    shutil.rmtree(home / "checkpoints" / tagged(f"job-{job_id}", tag), ignore_errors=True)
     for shard_id in shards:
-        shutil.rmtree(home / "attempts" / f"shard-{shard_id}", ignore_errors=True)
+        shutil.rmtree(home / "attempts" / tagged(f"shard-{shard_id}", tag), ignore_errors=True)
 
 
 def _own_reason(

@@ -1,6 +1,7 @@
 """The schema's history: which version a database has, whether it fits this code, moving it up and down."""
 
 import re
+import secrets
 from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
@@ -132,6 +133,8 @@ def _run(database: Database, *, target: str, down: bool) -> None:
             connection = session.connection()
             if not database.is_sqlite:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_POSTGRES_LOCK)))
+            elif not down:
+                _number_new_file(connection)
             config.attributes["connection"] = connection
             (command.downgrade if down else command.upgrade)(config, target)
     except DBAPIError as exc:
@@ -139,6 +142,15 @@ def _run(database: Database, *, target: str, down: bool) -> None:
             f"The database could not be moved to schema {target}: {str(exc.orig).splitlines()[0]}.",
             hint="Check that the database holds nothing but postq's tables.",
         ) from exc
+
+
+def _number_new_file(connection: sa.Connection) -> None:
+    """A number of its own for an empty file, so that it is told from one that lay in its place before.
+
+    SQLite keeps it in the file's header; `database_tag.py` reads it.
+    """
+    if not sa.inspect(connection).has_table("alembic_version"):
+        connection.exec_driver_sql(f"PRAGMA application_id = {secrets.randbelow(2**31 - 1) + 1}")
 
 
 def _config() -> "Config":

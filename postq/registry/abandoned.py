@@ -5,23 +5,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import sqlalchemy as sa
-from sqlalchemy.orm import Session
-
-from postq.models.tables import corpus
-
 ABANDONED_AFTER = timedelta(hours=24)
 """A folder is left alone this long after its last write: somebody may be at it."""
-
-
-def of_this_database(session: Session, places: Iterable[Path]) -> list[Path]:
-    """Those of `places` that were written since the database knew its first corpus.
-
-    Others that no row names are of another database, which has the same home or had it before: the rows that
-    name them are there.
-    """
-    begun = session.scalar(sa.select(sa.func.min(corpus.c.created_at)))
-    return [] if begun is None else [place for place in places if _last_write(place) >= begun]
 
 
 def abandoned(places: Iterable[Path], *, before: datetime) -> list[Path]:

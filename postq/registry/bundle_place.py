@@ -15,16 +15,17 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from postq.database_tag import database_tag, is_own, tagged
 from postq.db import Database
 from postq.errors import StorageUnavailable
 from postq.learning.bundle.mending import ASIDE, aside
 from postq.models.bundle import BundleRow
 from postq.models.tables import bundle
-from postq.registry.abandoned import ABANDONED_AFTER, abandoned, of_this_database, remove_abandoned
+from postq.registry.abandoned import ABANDONED_AFTER, abandoned, remove_abandoned
 
 BUNDLES_FOLDER = "bundles"
-"""Below home; holds one folder per bundle, named by its digest."""
-_DIGEST = re.compile(r"[0-9a-f]{64}")
+"""Below home; holds one folder per bundle, named by its digest and its database."""
+_NAME = re.compile(r"(?P<digest>[0-9a-f]{64})-[0-9a-f]{8}")
 
 
 def hold_digest(session: Session, digest: str) -> None:
@@ -45,7 +46,7 @@ def put_in_place(session: Session, source: Path, *, digest: str, home: Path) -> 
     names, until the bundle is made again or `sweep_unnamed` finds it. Raises StorageUnavailable.
     """
     hold_digest(session, digest)
-    path = place_of(digest)
+    path = _place_of(session, digest, home=home)
     place = home / path
     try:
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
@@ -67,8 +68,8 @@ def put_in_place(session: Session, source: Path, *, digest: str, home: Path) -> 
 def take_away(database: Database, row: BundleRow, *, home: Path) -> None:
     """Remove the folder of a bundle whose row is gone, unless the bundle was made again since.
 
-    Call it once the row's removal is committed: the folder of a row that stays is never touched. Raises
-    StorageUnavailable when it may not go.
+    Call it once the row's removal is committed: the folder of a row that stays is never touched, nor is one
+    whose name does not say that it is this database's. Raises StorageUnavailable when it may not go.
     """
     place = home / row.path
     try:
@@ -81,17 +82,18 @@ def take_away(database: Database, row: BundleRow, *, home: Path) -> None:
 
 
 def unnamed_folders(session: Session, *, home: Path, before: datetime, now: datetime) -> list[Path]:
-    """Bundles' folders that no row names and that were last written before `before`, and a day ago at least.
+    """This database's folders of bundles that no row names and nobody wrote to since `before`, nor for a day.
 
-    A crash between a training's move and its commit leaves one. Those of another database are not among them.
+    A crash between a training's move and its commit leaves one.
     """
     named = set(session.scalars(sa.select(bundle.c.path)))
+    own = (home / BUNDLES_FOLDER).glob(tagged("*", database_tag(session, home=home)))
     unnamed = [
         place
-        for place in sorted((home / BUNDLES_FOLDER).glob("*"))
-        if _DIGEST.fullmatch(place.name) and place_of(place.name) not in named
+        for place in sorted(own)
+        if _NAME.fullmatch(place.name) and f"{BUNDLES_FOLDER}/{place.name}" not in named
     ]
-    return abandoned(of_this_database(session, unnamed), before=min(before, now - ABANDONED_AFTER))
+    return abandoned(unnamed, before=min(before, now - ABANDONED_AFTER))
 
 
 def sweep_unnamed(database: Database, places: Iterable[Path], *, home: Path) -> int:
@@ -100,7 +102,11 @@ def sweep_unnamed(database: Database, places: Iterable[Path], *, home: Path) -> 
     Raises StorageUnavailable when one may not go.
     """
     try:
-        return sum(_let_vanish(database, place, digest=place.name, home=home) for place in places)
+        return sum(
+            _let_vanish(database, place, digest=match["digest"], home=home)
+            for place in places
+            if (match := _NAME.fullmatch(place.name))
+        )
     except OSError as exc:
         raise StorageUnavailable(
             f"A folder in {home / BUNDLES_FOLDER} that no row names stays: {exc.strerror or exc}.",
@@ -109,7 +115,7 @@ def sweep_unnamed(database: Database, places: Iterable[Path], *, home: Path) -> 
 
 
 def _let_vanish(database: Database, place: Path, *, digest: str, home: Path) -> bool:
-    """Remove the folder unless a row names its bundle; whether it went.
+    """Remove the folder, if it is this database's, unless a row names its bundle; whether it went.
 
     It vanishes by one rename under the digest's lock, so that whoever makes the bundle finds a whole folder
     or none, and whoever is about to commit its row is waited for.
@@ -117,7 +123,7 @@ def _let_vanish(database: Database, place: Path, *, digest: str, home: Path) -> 
     gone = place_aside(home)
     with database.transaction() as session:
         hold_digest(session, digest)
-        if session.scalar(sa.select(bundle.c.id).where(bundle.c.digest == digest)) is not None:
+        if not is_own(session, place, home=home) or _row_path(session, digest) is not None:
             return False
         try:
             place.rename(gone)
@@ -127,9 +133,14 @@ def _let_vanish(database: Database, place: Path, *, digest: str, home: Path) -> 
     return True
 
 
-def place_of(digest: str) -> str:
-    """Where the bundle of this digest lies, relative to home."""
-    return f"{BUNDLES_FOLDER}/{digest}"
+def _place_of(session: Session, digest: str, *, home: Path) -> str:
+    """Where the bundle of this digest lies or is to lie, relative to home."""
+    named = _row_path(session, digest)
+    return named or f"{BUNDLES_FOLDER}/{tagged(digest, database_tag(session, home=home))}"
+
+
+def _row_path(session: Session, digest: str) -> str | None:
+    return session.scalar(sa.select(bundle.c.path).where(bundle.c.digest == digest))
 
 
 def place_aside(home: Path) -> Path:

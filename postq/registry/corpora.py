@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
-from postq.db import UNREMOVED, database_tag
+from postq.database_tag import database_tag, tagged
+from postq.db import UNREMOVED
 from postq.errors import NotFound
 from postq.models.corpus import Corpus
 from postq.models.tables import corpus as corpus_table
@@ -64,12 +65,12 @@ def list_corpora(session: Session, *, name: str | None = None, limit: int = 1000
 def prune_snapshots(session: Session, *, home: Path, now: datetime) -> int:
     """Remove snapshot folders that no corpus row names and nobody writes any more; how many there were.
 
-    Such a folder is what an add leaves behind that died between writing its snapshot and its commit. Those of
-    another database with the same home, whose names bear another tag, stay.
+    Such a folder is what an add leaves behind that died while it wrote its snapshot or before its commit.
     """
     known = set(session.scalars(sa.select(corpus_table.c.path)))
-    own = (home / CORPORA_FOLDER).glob(f"*-{database_tag(session)}-*")
-    unnamed = [place for place in own if f"{CORPORA_FOLDER}/{place.name}" not in known]
+    corpora, own = home / CORPORA_FOLDER, tagged("*", database_tag(session, home=home))
+    found = (*corpora.glob(own), *corpora.glob(f".{own}.*"))
+    unnamed = [place for place in found if f"{CORPORA_FOLDER}/{place.name}" not in known]
     return remove_abandoned(unnamed, now=now)
 
 

@@ -15,13 +15,13 @@ from sqlmodel import col
 
 from postq.errors import BundleUnusable
 from postq.learning.bundle.bundle import Bundle, fingerprint
-from postq.learning.bundle.mending import mend
+from postq.learning.bundle.mending import mend_all
 from postq.learning.bundle.summary import in_short
 from postq.learning.rejudging import read_metrics
 from postq.learning.thresholds.threshold_set import threshold_digest
 from postq.models.bundle import BundleRow
 from postq.models.tables import bundle as bundle_table
-from postq.registry.bundle_place import place_aside, place_of, put_in_place
+from postq.registry.bundle_place import BUNDLES_FOLDER, place_aside, put_in_place
 from postq.registry.bundles import count_test_touches, register_bundle
 
 
@@ -35,7 +35,7 @@ def drafted(home: Path, make: Callable[[Path], Bundle]) -> Iterator[Bundle]:
     draft = place_aside(home)
     try:
         made = make(draft)
-        mend(home / place_of(made.digest), made)
+        mend_all(home / BUNDLES_FOLDER, made)
         yield made
     finally:
         shutil.rmtree(draft, ignore_errors=True)

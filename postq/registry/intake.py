@@ -19,7 +19,8 @@ from postq.corpus.snapshot import SnapshotFacts, SourceFacts, write_snapshot
 from postq.corpus.source import SourceForm, locate_inputs, read_source
 from postq.corpus.streams import Meter
 from postq.crash_points import CrashPoint, reach
-from postq.db import Database, database_now, database_tag, insert_if_absent
+from postq.database_tag import database_tag, tagged
+from postq.db import Database, database_now, insert_if_absent
 from postq.errors import BadInput, PostqError
 from postq.models.corpus import Corpus
 from postq.models.tables import corpus as corpus_table
@@ -48,8 +49,8 @@ def add_corpus(
     check_corpus_name(name)
     with database.reading() as session:  # a database that is down is found out before an hour of reading
         created = database_now(session)
-        tag = database_tag(session)
-    path = f"{CORPORA_FOLDER}/{name}-{tag}-{uuid4().hex[:12]}"
+        tag = database_tag(session, home=settings.home)
+    path = f"{CORPORA_FOLDER}/{tagged(f'{name}-{uuid4().hex[:12]}', tag)}"
     folder = settings.home / path
     facts = _write(settings, folder, inputs, form=form, columns=columns, created=created, progress=progress)
     reach(CrashPoint.AFTER_SNAPSHOT)

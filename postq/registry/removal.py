@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from postq.counted import counted
+from postq.database_tag import is_own
 from postq.errors import Conflict, NotFound
 from postq.models.bundle import BundleRow
 from postq.models.corpus import Corpus
@@ -67,9 +68,13 @@ def remove_bundle(session: Session, reference: str) -> BundleRow:
     return row
 
 
-def clear_folder(home: Path, path: str) -> None:
-    """Remove the snapshot of a corpus that is gone, `path` relative to home; no other is ever put there."""
-    shutil.rmtree(home / path, ignore_errors=True)
+def clear_folder(session: Session, path: str, *, home: Path) -> None:
+    """Remove the snapshot of a corpus that is gone, `path` relative to home; no other is ever put there.
+
+    It stays where its name does not say that it is this database's.
+    """
+    if is_own(session, home / path, home=home):
+        shutil.rmtree(home / path, ignore_errors=True)
 
 
 def _lock(session: Session, kind: type[Corpus | BundleRow], key: int | None, title: str) -> None:

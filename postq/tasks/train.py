@@ -22,7 +22,7 @@ BUNDLE_FOLDER = "bundle"
 
 def run(request: RunRequest, spec: TrainSpec, *, hooks: Hooks, resident: Resident) -> dict[str, Any]:
     """Read, split and train; the bundle's folder lies in the attempt's folder afterwards."""
-    from postq.learning.bundle import fingerprint, mend, open_bundle
+    from postq.learning.bundle import fingerprint, mend_all, open_bundle
     from postq.learning.thresholds.threshold_set import threshold_digest
     from postq.learning.training import train_bundle
     from postq.tasks.training_data import training_data
@@ -43,7 +43,7 @@ def run(request: RunRequest, spec: TrainSpec, *, hooks: Hooks, resident: Residen
         batch_divisor=request.batch_divisor,
     )
     bundle = open_bundle(folder, expected_digest=facts["digest"])
-    if request.bundles is not None and mend(request.bundles / bundle.digest, bundle):
+    if request.bundles is not None and mend_all(request.bundles, bundle):
         hooks.note("bundle", "This very bundle was here already, and damaged: its folder is whole again.", {})
     reach(CrashPoint.BEFORE_RESULT)
     return {

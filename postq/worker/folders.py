@@ -4,6 +4,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
+from postq.database_tag import tagged
 from postq.jobs.leases import Lease
 from postq.registry.bundle_place import BUNDLES_FOLDER
 
@@ -12,10 +13,11 @@ MAKING_TRIES = 5
 
 
 class Folders:
-    """The folders of attempts and checkpoints below one home."""
+    """The folders of attempts and checkpoints below one home, of the database with this tag."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, tag: str) -> None:
         self.home = home
+        self._tag = tag
 
     def output(self, lease: Lease) -> Path:
         """Result files of this attempt."""
@@ -27,7 +29,7 @@ class Folders:
 
     @property
     def bundles(self) -> Path:
-        """All bundles, each in a folder named by its digest."""
+        """All bundles, each in a folder whose name begins with its digest."""
         return self.home / BUNDLES_FOLDER
 
     def prepare(self, lease: Lease) -> None:
@@ -58,10 +60,10 @@ class Folders:
         return path.relative_to(self.home).as_posix()
 
     def _shard(self, lease: Lease) -> Path:
-        return self.home / "attempts" / f"shard-{lease.shard_id}"
+        return self.home / "attempts" / tagged(f"shard-{lease.shard_id}", self._tag)
 
     def _job(self, lease: Lease) -> Path:
-        return self.home / "checkpoints" / f"job-{lease.job_id}"
+        return self.home / "checkpoints" / tagged(f"job-{lease.job_id}", self._tag)
 
 
 def _token_of(folder: Path) -> int:

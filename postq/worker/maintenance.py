@@ -8,6 +8,7 @@ from pathlib import Path
 import sqlalchemy as sa
 import structlog
 
+from postq.database_tag import database_tag, tagged
 from postq.db import Database, database_now
 from postq.jobs.reconcile import ACTS, Act, ended_attempts
 from postq.jobs.states import JOB_SUCCEEDED
@@ -57,27 +58,28 @@ class Maintenance:
 
     def _clear_out(self) -> None:
         """Remove what processes left behind that died before they could."""
-        self._clear_attempts()
-        self._clear_checkpoints()
+        home = self._settings.home
         with self._database.reading() as session:
-            now = database_now(session)
-            prune_snapshots(session, home=self._settings.home, now=now)
-        prune_aside(home=self._settings.home, now=now)
-        for log in (self._settings.home / "logs").glob("runner-*.log"):
+            now, tag = database_now(session), database_tag(session, home=home)
+            prune_snapshots(session, home=home, now=now)
+        self._clear_attempts(tag)
+        self._clear_checkpoints(tag)
+        prune_aside(home=home, now=now)
+        for log in (home / "logs").glob("runner-*.log"):
             if time.time() - log.stat().st_mtime > KEEP_LOGS_SECONDS:
                 log.unlink(missing_ok=True)
 
-    def _clear_attempts(self) -> None:
-        folders = dict(_attempt_folders(self._settings.home))
+    def _clear_attempts(self, tag: str) -> None:
+        folders = dict(_attempt_folders(self._settings.home, tag))
         if folders:
             with self._database.reading() as session:
                 ended = ended_attempts(session, folders)
             for pair in ended:
                 shutil.rmtree(folders[pair], ignore_errors=True)
 
-    def _clear_checkpoints(self) -> None:
+    def _clear_checkpoints(self, tag: str) -> None:
         """Those of trainings that succeeded; a failed or cancelled one may be retried and resume."""
-        folders = dict(_checkpoint_folders(self._settings.home))
+        folders = dict(_checkpoint_folders(self._settings.home, tag))
         if not folders:
             return
         done = sa.select(job.c.id).where(job.c.id.in_(folders), job.c.state.in_(JOB_SUCCEEDED))
@@ -87,17 +89,21 @@ class Maintenance:
             shutil.rmtree(folders[job_id], ignore_errors=True)
 
 
-def _attempt_folders(home: Path) -> Iterator[tuple[tuple[int, int], Path]]:
-    """((shard, token), folder) of every attempt that has files."""
-    for folder in (home / "attempts").glob("shard-*/token-*"):
-        shard, token = folder.parent.name.removeprefix("shard-"), folder.name.removeprefix("token-")
+def _attempt_folders(home: Path, tag: str) -> Iterator[tuple[tuple[int, int], Path]]:
+    """((shard, token), folder) of every attempt that has files of the database with this tag."""
+    for folder in (home / "attempts").glob(f"{tagged('shard-*', tag)}/token-*"):
+        shard, token = _number(folder.parent.name, "shard-", tag), folder.name.removeprefix("token-")
         if shard.isdigit() and token.isdigit():
             yield (int(shard), int(token)), folder
 
 
-def _checkpoint_folders(home: Path) -> Iterator[tuple[int, Path]]:
-    """(job, folder) of every training that has checkpoints."""
-    for folder in (home / "checkpoints").glob("job-*"):
-        number = folder.name.removeprefix("job-")
+def _checkpoint_folders(home: Path, tag: str) -> Iterator[tuple[int, Path]]:
+    """(job, folder) of every training that has checkpoints of the database with this tag."""
+    for folder in (home / "checkpoints").glob(tagged("job-*", tag)):
+        number = _number(folder.name, "job-", tag)
         if number.isdigit():
             yield int(number), folder
+
+
+def _number(name: str, noun: str, tag: str) -> str:
+    return name.removeprefix(noun).removesuffix(tagged("", tag))

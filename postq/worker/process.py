@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 import postq
 from postq.contracts.device import Device
+from postq.database_tag import database_tag
 from postq.db import database_now, open_database
 from postq.errors import SchemaMismatch
 from postq.jobs.workers import heartbeat, live_workers, mark_stopped, register_worker
@@ -21,6 +22,7 @@ from postq.stop_signals import insists, stop_signals
 from postq.worker.dispatcher import Dispatcher
 from postq.worker.drift_watch import DriftWatch
 from postq.worker.environment import share_of_cores
+from postq.worker.folders import Folders
 from postq.worker.listener import Listener
 from postq.worker.maintenance import Maintenance
 from postq.worker.rounds import Rounds
@@ -35,7 +37,10 @@ _log = structlog.get_logger()
 
 
 class WorkerProcess:
-    """The parts of one worker; `run` blocks until a signal to stop and the drain that follows."""
+    """The parts of one worker; `run` blocks until a signal to stop and the drain that follows.
+
+    Raises DatabaseUnavailable and SchemaMismatch when it is made.
+    """
 
     def __init__(self, settings: Settings, device: Device) -> None:
         self._settings = settings
@@ -43,6 +48,7 @@ class WorkerProcess:
         self._id = uuid.uuid4().hex
         self._hostname = socket.gethostname()
         self._database = open_database(settings)
+        ensure_schema(self._database)
         log = settings.home / "logs" / f"runner-{device.label.replace(':', '')}-{os.getpid()}.log"
         variables = settings.runner_variables
         self._other_schema: SchemaMismatch | None = None
@@ -52,6 +58,7 @@ class WorkerProcess:
             settings=settings,
             device=device,
             slot=self._slot,
+            folders=self._folders(),
             draining=lambda: self._dispatcher.draining,
         )
         self._dispatcher = Dispatcher(
@@ -81,9 +88,8 @@ class WorkerProcess:
     def run(self) -> None:
         """Work until told to stop, or until the schema is another version's.
 
-        Raises DatabaseUnavailable before the work begins only, SchemaMismatch then or at the end.
+        Raises DatabaseUnavailable before the work begins only, SchemaMismatch at the end.
         """
-        ensure_schema(self._database)
         with self._database.transaction() as session:
             self._register(session)
         self._catch_signals()
@@ -98,6 +104,11 @@ class WorkerProcess:
         self._say_goodbye()
         if self._other_schema is not None:
             raise self._other_schema
+
+    def _folders(self) -> Folders:
+        home = self._settings.home
+        with self._database.reading() as session:
+            return Folders(home, tag=database_tag(session, home=home))
 
     def _register(self, session: Session) -> None:
         register_worker(

@@ -40,6 +40,7 @@ class Supervisor:
         settings: Settings,
         device: Device,
         slot: RunnerSlot,
+        folders: Folders,
         draining: Callable[[], bool],
     ) -> None:
         self._database = database
@@ -47,7 +48,7 @@ class Supervisor:
         self._device = device
         self._slot = slot
         self._draining = draining
-        self._folders = Folders(settings.home)
+        self._folders = folders
 
     def see_through(self, lease: Lease) -> None:
         """Work on a claimed shard until its attempt ended and the database knows, or the lease is lost."""

@@ -65,9 +65,8 @@ def test_corpus_and_bundle_go_when_nothing_stands_on_them(crowded: User) -> None
 
 
 def test_a_folder_that_no_bundle_names_is_told_by_doctor_and_goes_with_what_is_as_old(crowded: User) -> None:
-    with contextlib.closing(sqlite3.connect(crowded.home / "postq.db")) as connection, connection:
-        connection.execute("UPDATE corpus SET created_at = '2020-01-01 00:00:00.000000'")
-    left = crowded.home / "bundles" / ("a" * 64)
+    tag = crowded.asks("bundles", "list")[0]["path"].rpartition("-")[2]
+    left = crowded.home / "bundles" / f"{'a' * 64}-{tag}"
     left.mkdir()
     os.utime(left, times=(time.time() - 2 * 86_400,) * 2)
     (told,) = [check for check in crowded.asks("doctor")["checks"] if check["check"] == "bundles"]
@@ -88,3 +87,45 @@ def test_what_is_no_age_is_told(crowded: User) -> None:
         "error: 'yesterday' is neither an age nor a date.",
         "hint: Write 90d, 12h, 8w, or a date such as 2026-01-31.",
     ]
+
+
+@pytest.mark.postgres
+def test_a_home_with_two_databases_is_told_by_doctor_and_each_removes_its_own_only(
+    crowded: User, postgres_url: str
+) -> None:
+    # Given a user who goes on with a server, and has the bundle of before in the same home
+    server = crowded.with_settings(database_url=postgres_url)
+    server.runs("db", "upgrade")
+    older = crowded.home / crowded.asks("bundles", "list")[0]["path"]
+    server.runs("bundles", "add", older)
+    # Then doctor says so, from either side
+    told = [check for check in server.asks("doctor")["checks"] if check["check"] == "home"]
+    assert any("postq.db is another database than the one in use" in check["text"] for check in told)
+    tag = older.name.rpartition("-")[2]
+    (others,) = [check for check in told if f"another database's, with the tag {tag}" in check["text"]]
+    assert others["level"] == "note"
+    assert "1 in bundles" in others["text"]
+    assert "home of its own" in others["fix"]
+    (back,) = [check for check in crowded.asks("doctor")["checks"] if "another database's" in check["text"]]
+    assert "1 folder here is another database's" in back["text"]
+    # And what the server removes is its own
+    server.runs("bundles", "remove", "1", "--yes")
+    server.runs("prune", "--before", "0d", "--yes")
+    assert (older / "manifest.json").is_file()
+    crowded.runs("verify", 1)
+
+
+def test_a_bundle_whose_folder_bears_no_tag_is_removed_without_it_and_told(crowded: User) -> None:
+    crowded.runs("rethreshold", "job:1", "--name", "second")
+    (second,) = [one for one in crowded.asks("bundles", "list") if one["name"] == "second"]
+    place = crowded.home / second["path"]
+    older = place.rename(place.with_name(second["digest"]))
+    with contextlib.closing(sqlite3.connect(crowded.home / "postq.db")) as connection, connection:
+        changed = (f"bundles/{older.name}", second["path"])
+        connection.execute("UPDATE bundle SET path = ? WHERE path = ?", changed)
+    answer = crowded.runs("bundles", "remove", "second", "--yes")
+    assert f"its folder {older} stays" in " ".join(answer.messages)
+    assert (older / "manifest.json").is_file()
+    told = [check["text"] for check in crowded.asks("doctor")["checks"] if older.name in check["text"]]
+    assert len(told) == 1
+    assert "no tag says whose it is" in told[0]

@@ -87,9 +87,9 @@ def test_a_training_killed_between_moving_its_bundle_and_its_commit_is_done_agai
     ground.start_worker()
     assert ground.wait_for_end(trained) == ["succeeded"]
     check_invariants(ground, trained)
-    folders = {path.name for path in (ground.home / "bundles").iterdir()}
+    folders = {f"bundles/{path.name}" for path in (ground.home / "bundles").iterdir()}
     with ground.database.reading() as session:
-        assert folders == {row.digest for row in session.scalars(sa.select(BundleRow))}
+        assert folders == {row.path for row in session.scalars(sa.select(BundleRow))}
 
 
 @pytest.mark.fault(24)

@@ -6,6 +6,7 @@ from postq.cli import options
 from postq.cli.command import ON_DATABASE, command
 from postq.cli.invocation import invocation_of
 from postq.cli.printing.terminal import note, say
+from postq.cli.printing.wording import folder_stays
 from postq.counted import counted
 
 
@@ -16,6 +17,7 @@ def remove_corpus(ctx: typer.Context, *, corpus: options.CorpusReference, yes: o
     Refused while a job was given this version or a schedule would classify it next; `postq prune` forgets
     old jobs.
     """
+    from postq.database_tag import is_own
     from postq.registry.removal import clear_folder, removable_corpus
     from postq.registry.removal import remove_corpus as remove
 
@@ -27,5 +29,10 @@ def remove_corpus(ctx: typer.Context, *, corpus: options.CorpusReference, yes: o
         return
     with invocation.database.transaction() as session:
         row = remove(session, corpus)
-    clear_folder(invocation.settings.home, row.path)
+    home = invocation.settings.home
+    with invocation.database.reading() as session:
+        clear_folder(session, row.path, home=home)
+        own = is_own(session, home / row.path, home=home)
     say(f"Removed {row.name}@{row.version} with its {counted(row.documents, 'document')}.")
+    if not own:
+        note(folder_stays(home / row.path))

@@ -73,6 +73,14 @@ def short_path(path: Path) -> str:
         return str(path)
 
 
+def folder_stays(folder: Path) -> str:
+    """Why a folder was not removed with the row that named it, and what to do."""
+    return (
+        f"its folder {short_path(folder)} stays: its name does not say that it is this database's alone. "
+        "If no other one uses it, remove it by hand."
+    )
+
+
 def parse_moment(text: str, *, now: datetime) -> datetime:
     """The time `90d`, `12h`, `30min` or `8w` before `now`, or the start of a day such as `2026-01-31` here.
 

@@ -3,7 +3,7 @@
 import importlib.util
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 LOW_DISK_BYTES = 2 * 10**9
 """Under this a training may not be able to write its checkpoints."""
 BROKER_SECONDS = 3.0
+SHOWN_FOLDERS = 5
 OTHER_VARIABLES = {"POSTQ_CONFIG", "POSTQ_CRASH_AT", "POSTQ_CRASH_ONCE", "POSTQ_CRASH_SIGNAL"}
 """Read from the environment without being settings."""
 
@@ -149,6 +150,55 @@ def _bundles(invocation: Invocation) -> Iterator[Finding]:
         )
 
 
+def _strangers(invocation: Invocation) -> Iterator[Finding]:
+    """What another database left in this home; nothing is said where there is nothing."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from postq.registry.strangers import strange_folders
+
+    home, database = invocation.settings.home, invocation.unchecked_database
+    try:
+        with database.reading() as session:
+            found = strange_folders(session, home=home)
+    except (PostqError, SQLAlchemyError):  # told above, by the check of the database
+        return
+    embedded = (home / "postq.db").resolve()
+    if embedded.exists() and str(embedded) != str(database.engine.url.database):
+        yield _stranger(f"{short_path(embedded)} is another database than the one in use.", OWN_HOME)
+    for tag, folders in found.items():
+        yield _unclaimed(folders) if tag is None else _anothers(tag, folders)
+
+
+OWN_HOME = "Give each database a home of its own: another POSTQ_HOME with another POSTQ_DATABASE_URL."
+
+
+def _anothers(tag: str, folders: "Sequence[Path]") -> Finding:
+    from collections import Counter
+
+    by_kind = Counter(folder.parent.name for folder in folders)
+    where = ", ".join(f"{many} in {kind}" for kind, many in by_kind.items())
+    those = counted(len(folders), "folder here is", "folders here are")
+    return _stranger(
+        f"{those} another database's, with the tag {tag}: {where}. This one leaves them alone.",
+        f"{OWN_HOME} Once that one is no more, remove by hand the folders whose names end in -{tag}.",
+    )
+
+
+def _unclaimed(folders: "Sequence[Path]") -> Finding:
+    shown = ", ".join(f"{folder.parent.name}/{folder.name}" for folder in folders[:SHOWN_FOLDERS])
+    more = f" and {len(folders) - SHOWN_FOLDERS} more" if len(folders) > SHOWN_FOLDERS else ""
+    return _stranger(
+        f"{shown}{more}: no row names this and no tag says whose it is, another database's or left behind by "
+        "this one.",
+        "postq never removes them. Keep a bundle with: postq bundles add FOLDER. "
+        "Remove by hand what no other database with this home needs.",
+    )
+
+
+def _stranger(text: str, fix: str) -> Finding:
+    return Finding(check="home", level=Level.NOTE, text=text, fix=fix)
+
+
 def _workers(invocation: Invocation) -> Iterator[Finding]:
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -270,6 +320,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("broker", _broker),
     ("devices", _devices),
     ("extras", _extras),
+    ("home", _strangers),
     ("bundles", _bundles),
     ("workers", _workers),
 )

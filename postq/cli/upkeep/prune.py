@@ -131,12 +131,15 @@ def _tell_what_would_go(job_ids: Sequence[int], folders: "Sequence[Path]") -> No
 
 def _forget(invocation: Invocation, job_ids: list[int]) -> None:
     """Later jobs first, since earlier ones may be named by them; each in a transaction of its own."""
+    from postq.database_tag import database_tag
     from postq.jobs.prune import clear_files, forget_job, sweep_predictions
 
+    home = invocation.settings.home
     for job_id in sorted(job_ids, reverse=True):
         with invocation.database.transaction() as session:
+            tag = database_tag(session, home=home)
             shards = forget_job(session, job_id)
-        clear_files(invocation.settings.home, job_id=job_id, shards=shards)
+        clear_files(home, tag=tag, job_id=job_id, shards=shards)
     swept = 0
     while True:
         with invocation.database.transaction() as session:

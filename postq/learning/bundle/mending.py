@@ -19,6 +19,15 @@ def aside(bundles: Path) -> Path:
     return bundles / f"{ASIDE}{uuid.uuid4().hex}"
 
 
+def mend_all(bundles: Path, sound: Bundle) -> bool:
+    """Mend the copies of `sound` in a folder of bundles, whose names begin with its digest; whether any was.
+
+    Every copy, whichever database names it. Raises StorageUnavailable.
+    """
+    mended = [mend(place, sound) for place in sorted(bundles.glob(f"{sound.digest}*"))]
+    return any(mended)
+
+
 def mend(place: Path, sound: Bundle) -> bool:
     """Where a damaged copy of `sound` lies at `place`, put a whole one there; whether it did.
 

@@ -172,11 +172,15 @@ def test_a_training_that_a_schedule_or_a_blocked_job_calls_its_bundle_by_stays(w
 
 
 def test_files_of_a_forgotten_job_are_cleared(world: World, tmp_path: Path) -> None:
-    mine = [tmp_path / "checkpoints" / "job-7" / "token-1", tmp_path / "attempts" / "shard-3" / "token-2"]
-    others = [tmp_path / "checkpoints" / "job-8", tmp_path / "attempts" / "shard-4"]
+    checkpoints, attempts = tmp_path / "checkpoints", tmp_path / "attempts"
+    mine = [checkpoints / "job-7-0ddba11a" / "token-1", attempts / "shard-3-0ddba11a" / "token-2"]
+    others = [
+        *(checkpoints / name for name in ("job-8-0ddba11a", "job-7-5eaf00d5", "job-7")),
+        *(attempts / name for name in ("shard-4-0ddba11a", "shard-3-5eaf00d5", "shard-3")),
+    ]
     for folder in (*mine, *others):
         folder.mkdir(parents=True)
-    clear_files(tmp_path, job_id=7, shards=[3])
+    clear_files(tmp_path, tag="0ddba11a", job_id=7, shards=[3])
     assert not any(folder.parent.exists() for folder in mine)
     assert all(folder.exists() for folder in others)
 

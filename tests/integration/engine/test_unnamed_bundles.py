@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from postq.registry.bundle_place import sweep_unnamed, unnamed_folders
 from tests.integration.engine.crossing import Crossed, alone, only_postgres
-from tests.integration.engine.trainings import DIGEST, finish_training
+from tests.integration.engine.trainings import DIGEST, finish_training, place_of_bundle
 from tests.integration.engine.world import World
 
 DAY = timedelta(days=1)
@@ -33,7 +33,7 @@ def place(world: World) -> Path:
 
     with pytest.raises(Died):
         alone(world, die)()
-    place = world.settings.home / "bundles" / DIGEST
+    place = place_of_bundle(world)
     write_at(place, world.now)
     return place
 
@@ -70,12 +70,16 @@ def test_it_is_found_only_when_it_is_as_old_as_asked(world: World, place: Path) 
     assert found(world, before=written + DAY) == [place]
 
 
-def test_a_folder_from_before_this_database_knew_a_corpus_is_of_another_one(
-    world: World, place: Path
+@pytest.mark.parametrize("name", [DIGEST, f"{DIGEST}-0ddba11a"])
+def test_a_folder_whose_name_does_not_say_that_it_is_this_databases_is_neither_found_nor_swept(
+    name: str, world: World, place: Path
 ) -> None:
-    write_at(place, world.now - 4 * DAY)
+    others = place.with_name(name)
+    place.rename(others)
     world.later(2 * 86_400)
     assert found(world) == []
+    assert sweep(world, [others]) == 0
+    assert (others / "labels.json").is_file()
 
 
 def test_what_is_no_folder_of_a_bundle_is_left_alone(world: World, place: Path) -> None:

@@ -85,7 +85,7 @@ def test_a_training_that_ends_in_a_damaged_bundle_makes_it_whole(
     bundle: TrainedBundle, make_request: MakeRequest, snapshot: Path, tmp_path: Path
 ) -> None:
     # Given the bundle of an equal training in its place, with a file that was damaged since
-    place = tmp_path / "bundles" / bundle.on_disk.digest
+    place = tmp_path / "bundles" / f"{bundle.on_disk.digest}-0ddba11a"
     shutil.copytree(bundle.on_disk.path, place)
     (place / "labels.json").write_text("[]")
     # When the training is done again

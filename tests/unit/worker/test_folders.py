@@ -16,7 +16,7 @@ from postq.worker.folders import Folders
 
 @pytest.fixture
 def folders(settings: Settings) -> Folders:
-    return Folders(settings.home)
+    return Folders(settings.home, tag="0ddba11a")
 
 
 def test_an_ended_attempt_leaves_nothing_behind(folders: Folders, lease: Lease) -> None:

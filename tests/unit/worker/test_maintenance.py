@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
+from postq.database_tag import database_tag
 from postq.db import Database
 from postq.jobs.leases import Lease
 from postq.jobs.maintenance import Counts
@@ -26,10 +27,15 @@ def maintain(stocked: Database, settings: Settings) -> Callable[[], None]:
     return Maintenance(database=stocked, settings=settings, on_change=lambda: None).run_once
 
 
+@pytest.fixture
+def folders(stocked: Database, settings: Settings) -> Folders:
+    with stocked.reading() as session:
+        return Folders(settings.home, tag=database_tag(session, home=settings.home))
+
+
 def test_files_of_an_attempt_at_work_are_left_alone_and_removed_once_it_ended(
-    maintain: Callable[[], None], stocked: Database, settings: Settings, lease: Lease
+    maintain: Callable[[], None], stocked: Database, folders: Folders, lease: Lease
 ) -> None:
-    folders = Folders(settings.home)
     folders.prepare(lease)
     maintain()
     assert folders.output(lease).is_dir()
@@ -46,10 +52,10 @@ def test_checkpoints_are_kept_while_a_training_could_still_be_resumed(
     kept: bool,
     maintain: Callable[[], None],
     stocked: Database,
-    settings: Settings,
+    folders: Folders,
     lease: Lease,
 ) -> None:
-    checkpoint = Folders(settings.home).checkpoints(lease) / "checkpoint-1"
+    checkpoint = folders.checkpoints(lease) / "checkpoint-1"
     checkpoint.mkdir(parents=True)
     with stocked.transaction() as session:
         session.execute(sa.update(job).values(state=state))
@@ -57,8 +63,15 @@ def test_checkpoints_are_kept_while_a_training_could_still_be_resumed(
     assert checkpoint.exists() is kept
 
 
-def test_foreign_files_are_not_touched(maintain: Callable[[], None], settings: Settings) -> None:
-    strange = [settings.home / "attempts" / "shard-x" / "token-y", settings.home / "checkpoints" / "job-mine"]
+def test_foreign_files_are_not_touched(
+    maintain: Callable[[], None], settings: Settings, folders: Folders, lease: Lease
+) -> None:
+    attempts, checkpoints = settings.home / "attempts", settings.home / "checkpoints"
+    own = folders.checkpoints(lease).parent.name.removeprefix(f"job-{lease.job_id}")
+    strange = [
+        *(attempts / name / "token-1" for name in ("shard-7", "shard-7-0ddba11a", f"shard-x{own}")),
+        *(checkpoints / name / "token-1" for name in ("job-7", "job-7-0ddba11a", f"job-mine{own}")),
+    ]
     for folder in strange:
         folder.mkdir(parents=True)
     maintain()

@@ -77,7 +77,7 @@ class Scene:
         self.database = database
         self.lease = lease
         self.settings = settings
-        self.folders = Folders(settings.home)
+        self.folders = Folders(settings.home, tag="0ddba11a")
         self.clock = Clock()
         self.draining = False
         self.away = False
@@ -151,7 +151,7 @@ def test_notes_and_checkpoints_reach_the_database(scene: Scene) -> None:
     place = scene.folders.checkpoints(scene.lease) / "step-7"
     note = Note(event="detector.shy", message="It predicts little.", data={"share": 0.1})
     scene.watch(note, Checkpoint(path=place, step=7), Finished())
-    assert scene.row().checkpoint == f"checkpoints/job-{scene.lease.job_id}/token-1/step-7"
+    assert scene.row().checkpoint == f"checkpoints/job-{scene.lease.job_id}-0ddba11a/token-1/step-7"
     assert scene.row().checkpoint_step == 7
     (line,) = scene.events("detector.shy")
     assert (line.message, line.data) == ("It predicts little.", {"share": 0.1})
