@@ -6,9 +6,11 @@ import os
 import resource
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import psutil
 import torch
@@ -24,10 +26,12 @@ TOKENS_PER_WORD = 4_096 / 3_000
 CORPORA = Path(os.environ.get("POSTQ_TEST_CORPORA", Path(__file__).parents[2] / "shared" / "data"))
 
 
-def base_model(*, layers: int = 12, dropout: float = 0.1) -> LongformerForSequenceClassification:
+def base_model(
+    *, layers: int = 12, dropout: float = 0.1, seed: int = 0
+) -> LongformerForSequenceClassification:
     """A base-size stock classifier (12 × 768, window 512, 41 labels) with random weights, in eval mode."""
     logging.set_verbosity_error()
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     config = LongformerConfig(
         vocab_size=50_265,
         hidden_size=HIDDEN,
@@ -153,6 +157,27 @@ def rounds(
     ]
 
 
+def cpu_rounds(works: Mapping[str, Callable[[], object]], count: int) -> list[dict[str, float]]:
+    """`count` rounds, after one to warm up, of each work in turn: CPU seconds of this process by name.
+
+    For one thread, whose CPU seconds others on the machine hardly lengthen; threads that wait burn them too.
+    """
+    for work in works.values():
+        work()
+    return [{name: _cpu_seconds(work) for name, work in works.items()} for _ in range(count)]
+
+
+def _cpu_seconds(work: Callable[[], object]) -> float:
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def least(seen: Sequence[Mapping[str, float]], name: str) -> float:
+    """Least over the rounds, for CPU seconds, which a busy machine can only add to."""
+    return min(entry[name] for entry in seen)
+
+
 def middle(seen: Sequence[Mapping[str, float]], name: str) -> float:
     """Median over the rounds."""
     return statistics.median(entry[name] for entry in seen)
@@ -162,6 +187,22 @@ def ratios(seen: Sequence[Mapping[str, float]], slow: str, fast: str) -> tuple[f
     """(median, least) over the rounds of slow ÷ fast, each within its own round."""
     found = [entry[slow] / entry[fast] for entry in seen]
     return statistics.median(found), min(found)
+
+
+@contextmanager
+def products_by(way: str) -> Iterator[None]:
+    """`POSTQ_PRODUCTS` while it lasts: `plain`, torch's own, or `packed`, postq's."""
+    with patch.dict(os.environ, POSTQ_PRODUCTS=way):
+        yield
+
+
+def agree(stock: Tensor, ours: Tensor, *, most: float, what: str) -> None:
+    """Stop the benchmark unless both are equal within `most`: unequal work is not compared."""
+    off = float((stock - ours).abs().max())
+    if not off <= most:
+        raise SystemExit(
+            f"Not equal work: the {what} differ by {off:.2g}, over {most:.0e}; nothing is recorded."
+        )
 
 
 def extra_memory(work: Callable[[], object]) -> int:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from benchmarks._longformer import (
+    agree,
     base_model,
     documents,
     least_work,
@@ -91,7 +92,7 @@ def scoring_table(count: int, layers: int, *, size: int) -> tuple[list[Row], dic
                 }
             )
             for name in (pads, singles):
-                _agree(answers[name], answers[ours], most=LOGITS_AGREE, what=f"logits of {name}")
+                agree(answers[name], answers[ours], most=LOGITS_AGREE, what=f"logits of {name}")
     work = least_work(lengths, layers=layers)
     rows = [contest.row(slow, ours, docs=count, work=work) for slow in (pads, singles)]
     return rows, _shapes(lengths, size)
@@ -185,16 +186,8 @@ def _gradients_agree(model: Any, fast: FastLongformer) -> None:
         found.append({name: w.grad.clone() for name, w in model.named_parameters() if w.grad is not None})
     total = torch.stack([part.norm() for part in found[0].values()]).norm()
     for name, part in found[0].items():
-        _agree(part / total, found[1][name] / total, most=GRADIENTS_AGREE, what=f"gradient of {name}")
+        agree(part / total, found[1][name] / total, most=GRADIENTS_AGREE, what=f"gradient of {name}")
     model.zero_grad()
-
-
-def _agree(stock: Tensor, ours: Tensor, *, most: float, what: str) -> None:
-    off = float((stock - ours).abs().max())
-    if not off <= most:
-        raise SystemExit(
-            f"Not equal work: the {what} differ by {off:.2g}, over {most:.0e}; nothing is recorded."
-        )
 
 
 def keep_freed_memory() -> None:
