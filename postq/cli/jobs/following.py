@@ -1,13 +1,12 @@
 """`postq events --follow`: the newest lines of a job's history, then every new one until the job ends."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from postq.cli.invocation import Invocation
 from postq.cli.jobs.watching import LOOK_SECONDS, patiently
-from postq.cli.printing.column import Column
 from postq.cli.printing.listing import Listing
 from postq.cli.printing.terminal import show, show_json_line
 
@@ -15,8 +14,8 @@ if TYPE_CHECKING:
     from postq.jobs.tail import Look
     from postq.jobs.views import EventView
 
-WIDTHS = {"at": 14, "shard": 6, "token": 5, "type": 30}
-"""Of the columns before the message; fixed, since the lines to come are not known. No cell is cut."""
+WIDTHS = {"at": 14, "shard": 6, "token": 5, "type": 30, "message": 24}
+"""Of the columns; fixed, since the lines to come are not known. No cell is cut."""
 
 
 def follow_events(
@@ -26,15 +25,16 @@ def follow_events(
 
     A database that goes away is waited for. Raises NotFound for an unknown job, or one that is pruned.
     """
-    shown = [column for column in listing.columns if column.heading]
+    from postq.cli.printing.tables import FittedListing
+
     for number, seen in enumerate(_looks(invocation, job, limit=limit)):
         if number == 0 and not json:
-            show(_spaced(shown, [column.heading for column in shown]))
+            show(FittedListing(listing.columns, [], widths=WIDTHS))
         for line in seen.lines:
             if json:
                 show_json_line(listing.as_dict(line))
             else:
-                show(_line(shown, line))
+                show(FittedListing(listing.columns, [line], widths=WIDTHS, headed=False))
 
 
 def _looks(invocation: Invocation, job: int, *, limit: int) -> "Iterator[Look]":
@@ -51,16 +51,3 @@ def _looks(invocation: Invocation, job: int, *, limit: int) -> "Iterator[Look]":
         time.sleep(LOOK_SECONDS)
         seen = patiently(partial(look, known=seen.numbers))
         yield seen
-
-
-def _line(shown: "list[Column[EventView]]", line: "EventView") -> str:
-    from postq.cli.printing.tables import cell
-
-    return _spaced(shown, [cell(column, line).plain for column in shown])
-
-
-def _spaced(shown: "list[Column[EventView]]", cells: Sequence[str]) -> str:
-    return "  ".join(
-        text.rjust(WIDTHS.get(column.key, 0)) if column.right else text.ljust(WIDTHS.get(column.key, 0))
-        for column, text in zip(shown, cells, strict=True)
-    ).rstrip()

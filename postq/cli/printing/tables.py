@@ -1,6 +1,6 @@
 """Tables and grids for people; imported only when something is about to be printed."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.cells import cell_len
@@ -27,18 +27,28 @@ class FittedListing:
     Between the two, only the last cell of each row stands on lines of its own.
     """
 
-    def __init__(self, columns: Sequence[Column[Any]], rows: Sequence[Any]) -> None:
+    def __init__(
+        self,
+        columns: Sequence[Column[Any]],
+        rows: Sequence[Any],
+        *,
+        widths: Mapping[str, int] | None = None,
+        headed: bool = True,
+    ) -> None:
+        """`widths`, by the columns' keys, are the least: rows printed one by one stand in line by them."""
         self._shown = [column for column in columns if column.heading]
         self._rows = rows
+        self._widths = widths or {}
+        self._headed = headed
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Asked by the console, which alone knows how wide it is."""
         if self._least_width() <= options.max_width:
             cramped = self._last_is_cramped(options.max_width)
-            yield from self._last_below() if cramped else [_listing_table(self._shown, self._rows)]
+            yield from self._last_below() if cramped else [self._table()]
             return
         for number, row in enumerate(self._rows):
-            if number:
+            if number or not self._headed:
                 yield ""
             yield facts((column.heading, cell(column, row)) for column in self._shown)
 
@@ -52,7 +62,7 @@ class FittedListing:
 
     def _width_of(self, column: Column[Any]) -> int:
         lines = [line for row in self._rows for line in cell(column, row).plain.split("\n")]
-        return max(map(cell_len, [column.heading or "", *lines]))
+        return max(self._widths.get(column.key, 0), *map(cell_len, [column.heading or "", *lines]))
 
     def _last_is_cramped(self, width: int) -> bool:
         """Whether the last column alone is to be wrapped, and into few columns."""
@@ -66,12 +76,34 @@ class FittedListing:
         *others, last = self._shown
         widths = [self._width_of(column) for column in others]
         indent = (0, 0, 0, widths[0] + GAP)
-        yield _aligned(others, widths, [Text(column.heading, style="dim") for column in others])
-        yield Padding(Text(last.heading, style="dim"), indent)
+        if self._headed:
+            yield _aligned(others, widths, [Text(column.heading, style="dim") for column in others])
+            yield Padding(Text(last.heading, style="dim"), indent)
         for row in self._rows:
             yield _aligned(others, widths, [cell(column, row) for column in others])
             if (below := cell(last, row)).plain:
                 yield Padding(below, indent)
+
+    def _table(self) -> Table:
+        """One line a row, headings dim, no frame."""
+        table = Table(
+            box=None,
+            pad_edge=False,
+            padding=(0, GAP, 0, 0),
+            header_style="dim",
+            show_header=self._headed,
+        )
+        for column in self._shown:
+            table.add_column(
+                column.heading,
+                justify="right" if column.right else "left",
+                no_wrap=not column.flexible,
+                overflow="ellipsis" if not column.flexible else "fold",
+                min_width=MIN_FLEXIBLE if column.flexible else self._width_of(column),
+            )
+        for row in self._rows:
+            table.add_row(*(cell(column, row) for column in self._shown))
+        return table
 
 
 def _aligned(columns: Sequence[Column[Any]], widths: Sequence[int], cells: Sequence[Text]) -> Text:
@@ -79,22 +111,6 @@ def _aligned(columns: Sequence[Column[Any]], widths: Sequence[int], cells: Seque
     for column, width, text in zip(columns, widths, cells, strict=True):
         text.align("right" if column.right else "left", width)
     return Text(" " * GAP).join(cells)
-
-
-def _listing_table(shown: Sequence[Column[Any]], rows: Sequence[Any]) -> Table:
-    """One line a row, headings dim, no frame."""
-    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
-    for column in shown:
-        table.add_column(
-            column.heading,
-            justify="right" if column.right else "left",
-            no_wrap=not column.flexible,
-            overflow="ellipsis" if not column.flexible else "fold",
-            min_width=MIN_FLEXIBLE if column.flexible else None,
-        )
-    for row in rows:
-        table.add_row(*(cell(column, row) for column in shown))
-    return table
 
 
 def cell(column: Column[Any], row: Any) -> Text:

@@ -1,6 +1,7 @@
 """Following a history is patient with a database that is away, once it has answered."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -83,3 +84,26 @@ def test_a_database_that_is_away_from_the_start_is_told_at_once(looks: Any) -> N
     looks(AWAY, look_with(1, ended=True))
     with pytest.raises(DatabaseUnavailable):
         follow()
+
+
+@pytest.mark.parametrize("columns", [50, 80, 120])
+def test_no_line_is_wider_than_the_terminal(
+    columns: int, looks: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    long = look_with(1, ended=True)
+    words = " ".join(f"word{number}" for number in range(40))
+    looks(Look(lines=(replace(long.lines[0], message=words),), numbers=long.numbers, ended=True))
+    follow()
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= columns
+    assert out.split()[-40:] == words.split()
+
+
+def test_lines_in_a_pipe_are_whole_and_stand_in_line(looks: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    looks(look_with(1, 2, ended=True))
+    follow()
+    heading, *lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert {line.index("note") for line in lines} == {heading.index("Event")}
+    assert {line.index("line") for line in lines} == {heading.index("Message")}
