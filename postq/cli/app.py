@@ -15,6 +15,7 @@ from postq.cli.bundles.rethreshold import rethreshold
 from postq.cli.command import attach
 from postq.cli.corpora import commands as corpus
 from postq.cli.failing import FailingClearly
+from postq.cli.fleet.up import up
 from postq.cli.invocation import Invocation
 from postq.cli.jobs.cancel import cancel
 from postq.cli.jobs.events import events
@@ -33,7 +34,6 @@ from postq.cli.submitting.train import submit_train
 from postq.cli.upkeep import database
 from postq.cli.upkeep.doctor import doctor
 from postq.cli.upkeep.prune import prune
-from postq.cli.workers.up import up
 from postq.cli.workers.worker import worker
 
 COLLECT_EVERY = 200_000

@@ -87,6 +87,9 @@ def test_up_until_idle_does_what_is_there_and_ends(owner: User) -> None:
     owner.submits("submit-eval", "subjects", "--bundle", f"job:{trained}", "--after", trained)
     answer = owner.runs("up", "--until-idle", "--cpu-workers", 1)
     assert answer.messages[-1] == "All jobs have ended."
+    told = [line for line in answer.messages if line.startswith("job ")]
+    assert told.index("job 1: succeeded: all work done") < told.index("job 2: succeeded: all work done")
+    assert any(line.startswith("job 1: running: ") for line in told)
     assert [job["state"] for job in owner.asks("status")] == ["succeeded", "succeeded"]
 
 

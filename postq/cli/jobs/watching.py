@@ -91,17 +91,27 @@ def _follow(
     return views
 
 
-def _tell_changes(look: "Callable[[], list[JobView]]") -> "list[JobView]":
+class Changes:
     """One line per job whenever its state, phase or tenth of the way changes."""
-    told: dict[int, object] = {}
-    while True:
-        views = look()
+
+    def __init__(self) -> None:
+        self._told: dict[int, object] = {}
+
+    def tell(self, views: "list[JobView]") -> None:
+        """Tell of those that changed since they were told of last."""
         for view in views:
             step = _step(view)
-            if told.get(view.id) != step:
-                told[view.id] = step
+            if self._told.get(view.id) != step:
+                self._told[view.id] = step
                 sys.stderr.write(f"{job_line(view)}\n")
                 sys.stderr.flush()
+
+
+def _tell_changes(look: "Callable[[], list[JobView]]") -> "list[JobView]":
+    changes = Changes()
+    while True:
+        views = look()
+        changes.tell(views)
         if all(map(has_ended, views)):
             return views
         time.sleep(LOOK_SECONDS)

@@ -43,8 +43,21 @@ def results() -> "Console":
 
 
 def messages() -> "Console":
-    """The console of the error stream."""
-    return _console(sys.stderr)
+    """The console of the error stream, or of the live display on it."""
+    return _lent[-1] if _lent else _console(sys.stderr)
+
+
+_lent: "list[Console]" = []
+
+
+@contextmanager
+def messages_above(display: "Console") -> Iterator[None]:
+    """Let messages go through the console of a live display: it would wipe out those that pass it by."""
+    _lent.append(display)
+    try:
+        yield
+    finally:
+        _lent.pop()
 
 
 def _console(stream: TextIO) -> "Console":
@@ -94,14 +107,14 @@ def _drop_what_is_buffered() -> None:
 def say(text: str, *, style: str | None = None) -> None:
     """Print a message about what is going on; never part of a result."""
     console = messages()
-    with _to_nobody_if_closed():
+    with to_nobody_if_closed():
         console.print(text, style=style, soft_wrap=not console.is_terminal)
 
 
 def complain(kind: str, text: str) -> None:
     """Print `error: …`, `hint: …` or `note: …` on the error stream, on one line each."""
     line = clean(text)
-    with _to_nobody_if_closed():
+    with to_nobody_if_closed():
         if not sys.stderr.isatty():
             sys.stderr.write(f"{kind}: {line}\n")
             return
@@ -111,7 +124,7 @@ def complain(kind: str, text: str) -> None:
 
 
 @contextmanager
-def _to_nobody_if_closed() -> Iterator[None]:
+def to_nobody_if_closed() -> Iterator[None]:
     """Let a command go on whose terminal was closed: its words have no reader, its work still matters."""
     try:
         yield

@@ -1,1 +1,1 @@
-"""`postq worker` and `postq up`: workers as processes, who is alive, and hints that there is work."""
+"""`postq worker`: one worker as a process, who is alive, and hints that there is work."""

@@ -22,16 +22,15 @@ def living_workers(database: "Database", settings: "Settings") -> "list[Worker]"
         return live_workers(session, now=database_now(session), settings=settings)
 
 
-def unended_jobs(database: "Database") -> int:
-    """How many jobs are blocked, ready or running."""
+def unended_jobs(database: "Database") -> set[int]:
+    """The numbers of jobs that are blocked, ready or running."""
     import sqlalchemy as sa
 
     from postq.jobs.states import JOB_TERMINAL
     from postq.models.tables import job
 
     with database.reading() as session:
-        query = sa.select(sa.func.count()).select_from(job).where(job.c.state.not_in(JOB_TERMINAL))
-        return int(session.scalar(query) or 0)
+        return set(session.scalars(sa.select(job.c.id).where(job.c.state.not_in(JOB_TERMINAL))))
 
 
 def warn_of_neighbours(database: "Database", settings: "Settings") -> None:

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from postq.cli.app import app
-from postq.cli.workers.fleet import Fleet
+from postq.cli.fleet.fleet import Fleet
 from postq.contracts.device import Device
 from postq.db import database_now, open_database
 from postq.jobs.workers import register_worker

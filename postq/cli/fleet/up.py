@@ -9,7 +9,7 @@ from postq.cli.command import ON_DATABASE, command
 from postq.cli.invocation import invocation_of
 
 if TYPE_CHECKING:
-    from postq.cli.workers.fleet import Place
+    from postq.cli.fleet.fleet import Place
 
 
 @command(
@@ -35,7 +35,7 @@ def up(
         typer.Option(help="A worker for each accelerator, or one that owns all of a kind together."),
     ] = "each",
     until_idle: Annotated[
-        bool, options.switch("--until-idle", help="Stop when no job is left that is not ended.")
+        bool, options.switch("--until-idle", help="Tell how jobs go, and stop when all have ended.")
     ] = False,
 ) -> None:
     """Start one worker per device found and keep them running.
@@ -45,23 +45,27 @@ def up(
     time. SIGTERM and Ctrl-C drain all of them: work in hand is finished or checkpointed and given back.
     Each worker has a log file.
     """
-    from postq.cli.workers.fleet import Fleet
-    from postq.cli.workers.living import unended_jobs, warn_of_neighbours
+    from postq.cli.fleet.course import course_of_jobs
+    from postq.cli.fleet.fleet import Fleet
+    from postq.cli.workers.living import warn_of_neighbours
 
     invocation = invocation_of(ctx)
-    database = invocation.database
     fleet = Fleet(
         places=_places(cpu_workers, together=devices == "together"),
         environment=invocation.environment(),
         logs=None if invocation.verbose else invocation.settings.home / "logs",
         drain_seconds=invocation.settings.drain_seconds,
     )
-    warn_of_neighbours(database, invocation.settings)
-    fleet.run(until=(lambda: unended_jobs(database) == 0) if until_idle else None)
+    warn_of_neighbours(invocation.database, invocation.settings)
+    if not until_idle:
+        fleet.run(until=None)
+        return
+    with course_of_jobs(invocation) as all_ended:
+        fleet.run(until=all_ended)
 
 
 def _places(cpu_workers: int | None, *, together: bool) -> "tuple[Place, ...]":
-    from postq.cli.workers.fleet import Place
+    from postq.cli.fleet.fleet import Place
     from postq.devices import joined, worthwhile_devices
     from postq.errors import DeviceUnavailable
 

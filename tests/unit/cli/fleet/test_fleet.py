@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from postq.cli.workers.fleet import Fleet, Place
+from postq.cli.fleet.fleet import Fleet, Place
 
 PLACES = (Place(number=1, device="cpu"), Place(number=2, device="cpu"))
 
@@ -90,7 +90,7 @@ def test_each_crash_waits_longer_than_the_one_before(
 def test_a_worker_that_does_not_drain_is_killed_after_the_grace(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("postq.cli.workers.fleet.GRACE_SECONDS", 0.0)
+    monkeypatch.setattr("postq.cli.fleet.fleet.GRACE_SECONDS", 0.0)
     stubborn = DRAINING.replace("sys.exit(0)", "pass")
     stuck = fleet(tmp_path, stubborn)
     stuck.drain_seconds = 0.5
@@ -100,7 +100,7 @@ def test_a_worker_that_does_not_drain_is_killed_after_the_grace(
 
 HOST = """
 import pathlib, sys
-from tests.unit.cli.workers.test_fleet import DRAINING, fleet
+from tests.unit.cli.fleet.test_fleet import DRAINING, fleet
 folder = pathlib.Path(sys.argv[1])
 fleet(folder, DRAINING).run(until=(folder / "enough").exists)
 """

@@ -1,0 +1,1 @@
+"""`postq up`: the workers of this machine kept running, and what it says meanwhile."""
