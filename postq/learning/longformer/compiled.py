@@ -1,37 +1,119 @@
 """The compiled functions for CPUs, where this installation and this processor have them.
 
-Their source is in `native/`. They are built with postq where there is a C compiler for x86-64, and need
-AVX-512.
+Their source is in `native/`. It is built twice with postq where there is a C compiler for x86-64: for AVX-512
+and for AVX2. A processor gets the wider one that it runs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
+from typing import Protocol, cast
 
 import torch
 from numpy import float32
 from numpy.typing import NDArray
 from torch import Tensor
 
-_broken: ImportError | None = None
-try:
-    import postq.learning.longformer._compiled as _compiled
-except ModuleNotFoundError:  # postq was installed without a C compiler
-    _compiled = None  # type: ignore[assignment]
-except ImportError as error:  # say for want of the OpenMP library
-    _compiled, _broken = None, error  # type: ignore[assignment]
+Floats = NDArray[float32]
+BUILDS = ("_avx512", "_avx2")
+"""The modules of this package that may be there, the fastest first."""
 
-compiled = _compiled
+
+class Functions(Protocol):
+    """What each build offers. Arrays that do not fit are refused with a ValueError before any is read."""
+
+    lanes: int
+    """Floats in a vector."""
+    panel: int
+    """Outputs whose weights lie side by side in a packed weight."""
+
+    def available(self) -> bool:
+        """Whether this processor runs them."""
+
+    def attend(
+        self,
+        query: Floats,
+        key: Floats,
+        value: Floats,
+        output: Floats,
+        lse: Floats | None,
+        bounds: tuple[int, ...],
+        reach: int,
+        threads: int,
+        dropout: float,
+        seed: int,
+        /,
+    ) -> None:
+        """Write the answers and log-sum-exps of every token but the first of each document."""
+
+    def attend_backward(
+        self,
+        query: Floats,
+        key: Floats,
+        value: Floats,
+        output: Floats,
+        lse: Floats,
+        gradient: Floats,
+        query_gradient: Floats,
+        key_gradient: Floats,
+        value_gradient: Floats,
+        bounds: tuple[int, ...],
+        reach: int,
+        threads: int,
+        dropout: float,
+        seed: int,
+        /,
+    ) -> None:
+        """Write the queries' gradients, and add to those of keys and values."""
+
+    def pack(self, weight: Floats, packed: Floats, threads: int, /) -> None:
+        """Write a (out, in) weight in panels, the last one filled up with zeros."""
+
+    def multiply(
+        self,
+        states: Floats,
+        packed: Floats,
+        bias: Floats | None,
+        output: Floats,
+        add: bool,  # noqa: FBT001
+        threads: int,
+        /,
+    ) -> None:
+        """Write states · weightᵀ + bias, or add it to what stands in `output`."""
+
+
+def load_builds() -> tuple[list[Functions], ImportError | None]:
+    """The builds that this installation has, and the error of the last one that is broken."""
+    found: list[Functions] = []
+    broken = None
+    for name in BUILDS:
+        try:
+            found.append(cast(Functions, import_module(f"postq.learning.longformer.{name}")))
+        except ModuleNotFoundError:  # postq was installed without a C compiler
+            continue
+        except ImportError as error:  # say for want of the OpenMP library
+            broken = error
+    return found, broken
+
+
+def first_available(builds: Sequence[Functions]) -> Functions | None:
+    """The first that this processor runs."""
+    return next((build for build in builds if build.available()), None)
+
+
+_builds, _broken = load_builds()
+compiled = cast(Functions, first_available(_builds))  # None is asked for through `why_not_compiled` alone
 
 
 def why_not_compiled() -> str | None:
     """Why this machine does not run the compiled functions, or None if it does."""
+    if compiled is not None:
+        return None
     if _broken is not None:
         return f"the compiled kernels cannot be loaded ({_broken})"
-    if compiled is None:
+    if not _builds:
         return "the compiled kernels were not built when postq was installed"
-    if not compiled.available():
-        return "the compiled kernels need a processor with AVX-512"
-    return None
+    return "the compiled kernels need a processor with AVX2 or AVX-512"
 
 
 @contextmanager
@@ -49,7 +131,7 @@ def takes(part: Tensor) -> bool:
     return part.device.type == "cpu" and part.dtype == torch.float32
 
 
-def as_array(part: Tensor) -> NDArray[float32]:
+def as_array(part: Tensor) -> Floats:
     """The same memory, for them to read or write."""
-    array: NDArray[float32] = part.detach().numpy()
+    array: Floats = part.detach().numpy()
     return array

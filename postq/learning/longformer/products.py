@@ -1,11 +1,13 @@
 """Matrix products of the layers on a CPU: torch's own, or postq's compiled ones on packed weights.
 
 torch multiplies float32 through MKL, which keeps off AVX-512 on AMD processors and so reaches less than half
-of what a Zen 5 can do. The compiled product (`native/multiply.c`) uses it, and sums in runs of 192 terms, as
-MKL appears to: one long run, as oneDNN's, has 1.5 times MKL's rounding error at 768 summands and 2.2 times
-at 3,072, and a sharp softmax multiplies it. How a row is summed depends on the row and the weight alone.
+of what a Zen 5 can do. On a Zen 3, which has AVX2 alone, it is a tenth slower than the compiled product
+(`native/multiply.c`), and a third where packed weights are kept and documents short. That sums in runs of
+192 terms, as MKL appears to: one long run, as oneDNN's, has 1.5 times MKL's rounding error at 768 summands
+and 2.2 times at 3,072, and a sharp softmax multiplies it. How a row is summed depends on the row and the
+weight alone.
 
-Weights are packed for each layer and forward, which costs as much as 30 to 100 rows, so that nothing
+Weights are packed for each layer and forward, which costs as much as 10 to 100 rows, so that nothing
 can go stale. Where weights do not change, in bulk scoring, they are kept (`PackedWeights`).
 
 The choice is by processor and size, never by timing: the same machine always rounds the same way.
@@ -26,18 +28,16 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from postq.errors import SettingsInvalid
 from postq.learning.longformer.compiled import as_array, compiled, float32_on_cpu, why_not_compiled
 
-LEAST_ROWS = 64
-"""Fewer rows do not repay packing the weights each time."""
+LEAST_ROWS = {16: 64, 8: 384}
+"""Fewer rows do not repay packing the weights each time, by the floats in a vector."""
 LEAST_ROWS_KEPT = 16
 """The same where packed weights are kept."""
-PANEL = 32
-"""Outputs whose weights lie side by side in a packed weight."""
 Product = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A (out, in) weight in panels of `PANEL` outputs, the last one filled up with zeros."""
+    """A (out, in) weight in panels of outputs, the last one filled up with zeros."""
 
     panels: Tensor
     outputs: int
@@ -86,7 +86,7 @@ def packed_weight(layer: nn.Linear, kept: PackedWeights | None) -> Packed:
 def pack_weight(weight: Tensor) -> Packed:
     """Pack a (out, in) weight, either axis of which is of consecutive numbers."""
     outputs, inputs = weight.shape
-    panels = weight.new_empty(-(-outputs // PANEL) * PANEL * inputs)
+    panels = weight.new_empty(-(-outputs // compiled.panel) * compiled.panel * inputs)
     compiled.pack(as_array(weight), as_array(panels), torch.get_num_threads())
     return Packed(panels, outputs)
 
@@ -117,9 +117,9 @@ def _gelu_in_place(states: Tensor) -> Tensor:
 
 def packs(weight: Tensor, *, rows: int, kept: bool = False) -> bool:
     """True when a layer of this weight is to run through the compiled product on a stream of this size."""
-    enough = rows >= (LEAST_ROWS_KEPT if kept else LEAST_ROWS)
-    plain = torch.is_autocast_enabled("cpu")
-    return enough and not plain and packed_on(weight.device, weight.dtype)
+    if torch.is_autocast_enabled("cpu") or not packed_on(weight.device, weight.dtype):
+        return False
+    return rows >= (LEAST_ROWS_KEPT if kept else LEAST_ROWS[compiled.lanes])
 
 
 def packed_on(device: torch.device, dtype: torch.dtype) -> bool:
@@ -143,9 +143,8 @@ def _wanted() -> bool:
 
 @cache
 def slow_in_mkl() -> bool:
-    """True on AMD processors with AVX-512, where MKL was measured to fall behind."""
-    capability = torch.backends.cpu.get_cpu_capability()
-    return capability == "AVX512" and "AMD" in _vendor()
+    """True on AMD processors, where MKL was measured to fall behind."""
+    return "AMD" in _vendor()
 
 
 def _vendor() -> str:

@@ -54,10 +54,8 @@ INNER Global pull(const Band *band, Chunk chunk, Tile tile, const Gradients *all
         hide_edges(shares, seen);
         exponentiate(shares, seen, tile.columns, lse);
         meet_fates(pulls, tile.columns, first_key, band->dropout, luck);
-        for (int c = 0; c < tile.columns; c += LANES) {
-            Vector off = _mm512_sub_ps(_mm512_load_ps(pulls + c), _mm512_set1_ps(whole));
-            _mm512_store_ps(pulls + c, _mm512_mul_ps(_mm512_load_ps(shares + c), off));
-        }
+        for (int c = 0; c < tile.columns; c += LANES)
+            store(pulls + c, load(shares + c) * (load(pulls + c) - broadcast(whole)));
         meet_fates(shares, tile.columns, first_key, band->dropout, luck);
         float share = expf(dot(space.queries + r * width, band->key.at, width) - lse);
         float fate = global_fate(band->dropout, luck);
@@ -81,8 +79,7 @@ INNER void finish_tile(const Band *band, Tile tile, const Gradients *all, Space 
         float *to = all->query.at + (size_t)(tile.start + r) * all->query.stride,
               *mixed = space.mixed + r * width;
         add_scaled(mixed, global.pull[r], band->key.at, width);
-        for (int c = 0; c < width; c += LANES)
-            _mm512_storeu_ps(to + c, _mm512_mul_ps(_mm512_load_ps(mixed + c), _mm512_set1_ps(band->scale)));
+        for (int c = 0; c < width; c += LANES) store_any(to + c, load(mixed + c) * broadcast(band->scale));
         add_scaled(all->global_key, global.pull[r], space.queries + r * width, width);
         add_scaled(all->global_value, global.share[r], space.gradients + r * width, width);
     }

@@ -1,4 +1,4 @@
-/* Sliding-window attention of one head of one document on a CPU with AVX-512, forward and backward.
+/* Sliding-window attention of one head of one document on a CPU with AVX2 or AVX-512, forward and backward.
  *
  * A document is tokens 0 to n-1. Token 0 is global: every query 1 to n-1 sees it besides the keys at most
  * `reach` away; its own answer is not computed here. A chunk is a run of queries, the unit of parallel work,
@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { BAND_LANES = 16, BAND_MOST_WIDTH = 128 };
+enum { BAND_WIDTH_STEP = 16, BAND_MOST_WIDTH = 128 };
 
 /* The tokens of one head: `at` is the document's first, `stride` the floats from one token to the next. */
 typedef struct {

@@ -61,7 +61,7 @@ static int read_dropout(Call *call, double dropout, unsigned long long seed)
 static int read_stream(Call *call, PyObject *bounds)
 {
     const Py_ssize_t *shape = call->held.views[0].shape;
-    if (shape[2] < 1 || shape[2] % BAND_LANES || shape[2] > BAND_MOST_WIDTH)
+    if (shape[2] < 1 || shape[2] % BAND_WIDTH_STEP || shape[2] > BAND_MOST_WIDTH)
         return refuse("the width is no multiple of 16 up to 128");
     if (call->stream.reach < 1 || call->stream.threads < 1)
         return refuse("reach and threads have to be at least 1");

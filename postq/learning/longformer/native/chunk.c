@@ -28,4 +28,4 @@ size_t band_backward_scratch(size_t keys, int reach, int width)
     return 5 * (keys + PANEL) * width + 3 * tile_rows(width) + 2 * tile_scores(reach);
 }
 
-int band_available(void) { return __builtin_cpu_supports("avx512f"); }
+int band_available(void) { return AVAILABLE; }

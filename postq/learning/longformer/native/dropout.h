@@ -18,29 +18,31 @@ static inline Luck luck_of(Dropout dropout, int query)
     return (Luck){(uint32_t)bits, (uint32_t)(bits >> 32)};
 }
 
-/* What the shares of keys `key` to `key` + 15 are multiplied by: 0, or enough to keep their expectation. The
- * two rounds of mixing are Wellons' lowbias32 with the query's luck put in. */
+typedef uint32_t Bits __attribute__((vector_size(4 * LANES)));
+
+INNER Bits counted_from(int key)
+{
+    Bits found;
+    UNROLLED
+    for (int i = 0; i < LANES; i++) found[i] = (uint32_t)(key + i);
+    return found;
+}
+
+/* What the shares of as many keys as a vector has lanes, from `key` on, are multiplied by: 0, or enough to
+ * keep their expectation. The two rounds of mixing are Wellons' lowbias32 with the query's luck put in. */
 INNER Vector fates(Dropout dropout, Luck luck, int key)
 {
-    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    __m512i x = _mm512_mullo_epi32(
-        _mm512_add_epi32(_mm512_set1_epi32(key), lanes), _mm512_set1_epi32((int)0x9e3779b1u)
-    );
-    x = _mm512_add_epi32(x, _mm512_set1_epi32((int)luck.first));
-    x = _mm512_xor_si512(x, _mm512_srli_epi32(x, 16));
-    x = _mm512_mullo_epi32(x, _mm512_set1_epi32(0x7feb352d));
-    x = _mm512_xor_si512(x, _mm512_set1_epi32((int)luck.second));
-    x = _mm512_xor_si512(x, _mm512_srli_epi32(x, 15));
-    x = _mm512_mullo_epi32(x, _mm512_set1_epi32((int)0x846ca68bu));
-    x = _mm512_xor_si512(x, _mm512_srli_epi32(x, 16));
-    __mmask16 kept = _mm512_cmpge_epu32_mask(x, _mm512_set1_epi32((int)dropout.below));
-    return _mm512_maskz_mov_ps(kept, _mm512_set1_ps(dropout.raise));
+    Bits x = counted_from(key) * 0x9e3779b1u + luck.first;
+    x = (x ^ x >> 16) * 0x7feb352du ^ luck.second;
+    x = (x ^ x >> 15) * 0x846ca68bu;
+    x ^= x >> 16;
+    return (Vector)((Bits)(x >= dropout.below) & (Bits)broadcast(dropout.raise));
 }
 
 /* The global token's, which is key 0. */
 INNER float global_fate(Dropout dropout, Luck luck)
 {
-    return dropout.below ? _mm512_cvtss_f32(fates(dropout, luck, 0)) : 1.0f;
+    return dropout.below ? fates(dropout, luck, 0)[0] : 1.0f;
 }
 
 /* Multiplies a row of scores' places by their fates; `key` is the first one's, counted from the document's
@@ -48,8 +50,7 @@ INNER float global_fate(Dropout dropout, Luck luck)
 INNER void meet_fates(float *row, int columns, int key, Dropout dropout, Luck luck)
 {
     if (!dropout.below) return;
-    for (int c = 0; c < columns; c += LANES)
-        _mm512_store_ps(row + c, _mm512_mul_ps(_mm512_load_ps(row + c), fates(dropout, luck, key + c)));
+    for (int c = 0; c < columns; c += LANES) store(row + c, load(row + c) * fates(dropout, luck, key + c));
 }
 
 #endif

@@ -22,9 +22,9 @@ static Space laid_out(float *scratch, int keys, int width)
 INNER float highest(const float *row, Seen seen)
 {
     int begin = seen.from / LANES * LANES, end = rounded_up(seen.to, LANES);
-    Vector top = _mm512_set1_ps(-INFINITY);
-    for (int c = begin; c < end; c += LANES) top = _mm512_max_ps(top, _mm512_load_ps(row + c));
-    return _mm512_reduce_max_ps(top);
+    Vector top = broadcast(-INFINITY);
+    for (int c = begin; c < end; c += LANES) top = greater(top, load(row + c));
+    return greatest_of(top);
 }
 
 /* The tile's answers before they are divided by `sums`; `shares` are the global token's, `tops` what was
@@ -64,10 +64,7 @@ WIDE void band_forward(const Band *band, Chunk chunk, Rows output, Rows lse, flo
             float *to = output.at + (size_t)(start + r) * output.stride;
             add_scaled(space.mixed + r * width, shares[r], band->value.at, width);
             for (int c = 0; c < width; c += LANES)
-                _mm512_storeu_ps(
-                    to + c,
-                    _mm512_div_ps(_mm512_load_ps(space.mixed + r * width + c), _mm512_set1_ps(sums[r]))
-                );
+                store_any(to + c, load(space.mixed + r * width + c) / broadcast(sums[r]));
             if (lse.at) lse.at[(size_t)(start + r) * lse.stride] = tops[r] + logf(sums[r]);
         }
     }

@@ -1,7 +1,16 @@
-/* The Python module postq.learning.longformer._compiled. */
+/* The Python modules postq.learning.longformer._avx2 and _avx512, of one source. */
 #include "arrays.h"
 
 #include "band.h"
+#include "tile.h"
+
+#ifdef POSTQ_AVX2
+#define NAME "_avx2"
+#define INITIALIZER PyInit__avx2
+#else
+#define NAME "_avx512"
+#define INITIALIZER PyInit__avx512
+#endif
 
 static PyObject *available(PyObject *module, PyObject *args)
 {
@@ -23,15 +32,15 @@ static PyMethodDef methods[] = {
 };
 
 static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT,
-    "_compiled",
-    "Attention and products on a CPU.",
-    -1,
-    methods,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
+    PyModuleDef_HEAD_INIT, NAME, "Attention and products on a CPU.", -1, methods, NULL, NULL, NULL, NULL,
 };
 
-PyMODINIT_FUNC PyInit__compiled(void) { return PyModule_Create(&definition); }
+PyMODINIT_FUNC INITIALIZER(void)
+{
+    PyObject *module = PyModule_Create(&definition);
+    if (module && PyModule_AddIntConstant(module, "panel", PANEL) == 0 &&
+        PyModule_AddIntConstant(module, "lanes", LANES) == 0)
+        return module;
+    Py_XDECREF(module);
+    return NULL;
+}

@@ -6,8 +6,8 @@
 #include "packed.h"
 #include "products.h"
 
-enum { BLOCK_TILES = 21, BLOCK_RUNS = 4, FEW_PANELS = 4 };
-/* Tiles of rows, and runs of summands, that are packed at once: 774 kB. */
+enum { PACKED_COLUMNS = 128, BLOCK_TILES = 21, BLOCK_RUNS = 4, FEW_PANELS = 4 };
+/* Columns of a weight that are packed at once; tiles of rows, and runs of their summands: 774 kB. */
 
 /* Panels [panel, end) of the output's columns, for rows [row, row + rows). */
 typedef struct {
@@ -18,24 +18,28 @@ static int panels_of(int columns) { return (columns + PANEL - 1) / PANEL; }
 
 size_t packed_size(Matrix weight) { return (size_t)panels_of(weight.rows) * PANEL * weight.columns; }
 
-/* 16 columns of PANEL rows of a weight whose rows are of consecutive floats, or fewer where it ends. */
+/* PACKED_COLUMNS columns of PANEL rows of a weight whose rows are of consecutive floats, or fewer where it
+ * ends. */
 INNER void pack_across(Matrix weight, int row, int column, float *to)
 {
-    float block[LANES * PANEL] __attribute__((aligned(64)));
-    int columns = least(LANES, weight.columns - column);
+    float block[PACKED_COLUMNS * PANEL] __attribute__((aligned(64)));
+    int columns = least(PACKED_COLUMNS, weight.columns - column);
     const float *from = weight.at + (size_t)row * weight.row + column;
-    transpose(from, weight.row, least(LANES, weight.rows - row), columns, block);
-    transpose(
-        from + LANES * weight.row, weight.row, most(0, least(LANES, weight.rows - row - LANES)), columns,
-        block + LANES
-    );
+    for (int at = 0; at < PANEL; at += LANES) {
+        int rows = most(0, least(LANES, weight.rows - row - at));
+        for (int c = 0; c < columns; c += LANES)
+            transpose(
+                from + at * weight.row + c, weight.row, rows, least(LANES, columns - c),
+                block + c * PANEL + at
+            );
+    }
     memcpy(to, block, (size_t)columns * PANEL * sizeof(float));
 }
 
 /* The same of a weight whose columns are. */
 static void pack_along(Matrix weight, int row, int column, float *to)
 {
-    int rows = least(PANEL, weight.rows - row), columns = least(LANES, weight.columns - column);
+    int rows = least(PANEL, weight.rows - row), columns = least(PACKED_COLUMNS, weight.columns - column);
     for (int c = 0; c < columns; c++) {
         memcpy(
             to + c * PANEL, weight.at + row + (size_t)(column + c) * weight.column,
@@ -47,7 +51,7 @@ static void pack_along(Matrix weight, int row, int column, float *to)
 
 WIDE static void pack_panel(Matrix weight, int panel, float *to)
 {
-    for (int c = 0; c < weight.columns; c += LANES) {
+    for (int c = 0; c < weight.columns; c += PACKED_COLUMNS) {
         if (weight.column == 1)
             pack_across(weight, panel * PANEL, c, to + (size_t)c * PANEL);
         else
@@ -81,21 +85,53 @@ static void pack_tile(Matrix states, int row, int rows, int from, int count, flo
             memcpy(to + c * ROWS, at + (size_t)c * states.column, (size_t)rows * sizeof(float));
 }
 
-/* Writes `base` plus `sum`, `base` being the output itself where it is null. */
-INNER void join(Vector sum[ROWS][2], const float *base, Matrix output, int row, int rows, int column)
+/* Writes `base` plus `sum`, `base` being the output itself where it is null, for `rows` of a block's rows and
+ * all of a panel's columns. */
+INNER void
+join(Vector sum[BLOCK_ROWS][PANEL_VECTORS], const float *base, Matrix output, int row, int rows, int column)
 {
-    int columns = output.columns - column;
-    __mmask16 low = (__mmask16)(0xffffu >> (LANES - least(LANES, columns)));
-    __mmask16 high = (__mmask16)(0xffffu >> (LANES - most(0, least(LANES, columns - LANES))));
     UNROLLED
-    for (int r = 0; r < ROWS; r++) {
-        if (r == rows) break;
+    for (int r = 0; r < BLOCK_ROWS; r++) {
+        if (r >= rows) break;
         float *to = output.at + (size_t)(row + r) * output.row + column;
         const float *from = base ? base : to;
-        _mm512_mask_storeu_ps(to, low, _mm512_add_ps(_mm512_maskz_loadu_ps(low, from), sum[r][0]));
-        _mm512_mask_storeu_ps(
-            to + LANES, high, _mm512_add_ps(_mm512_maskz_loadu_ps(high, from + LANES), sum[r][1])
-        );
+        UNROLLED
+        for (int v = 0; v < PANEL_VECTORS; v++)
+            store_any(to + v * LANES, load_any(from + v * LANES) + sum[r][v]);
+    }
+}
+
+/* The same where the output ends within the panel; writing some lanes of a vector takes long on AMD. */
+INNER void join_end(
+    Vector sum[BLOCK_ROWS][PANEL_VECTORS], const float *base, Matrix output, int row, int rows, int column
+)
+{
+    for (int r = 0; r < least(BLOCK_ROWS, rows); r++) {
+        float *to = output.at + (size_t)(row + r) * output.row + column;
+        const float *from = base ? base : to;
+        for (int v = 0; v < PANEL_VECTORS; v++) {
+            Lanes lanes = first_lanes(most(0, least(LANES, output.columns - column - v * LANES)));
+            store_lanes(to + v * LANES, lanes, load_lanes(from + v * LANES, lanes) + sum[r][v]);
+        }
+    }
+}
+
+/* Joins one run of a tile, whose packed summands are `from`, with those of a panel. */
+INNER void multiply_tile(
+    const float *from, int across, const float *panel, int count, const float *base, Matrix output, int row,
+    int rows, int column
+)
+{
+    for (int first = 0; first < rows; first += BLOCK_ROWS) {
+        Vector sum[BLOCK_ROWS][PANEL_VECTORS];
+        if (across)
+            sum_products(from + first * RUN, RUN, 1, panel, count, sum);
+        else
+            sum_products(from + first, 1, ROWS, panel, count, sum);
+        if (column + PANEL <= output.columns)
+            join(sum, base, output, row + first, rows - first, column);
+        else
+            join_end(sum, base, output, row + first, rows - first, column);
     }
 }
 
@@ -122,18 +158,11 @@ WIDE static void multiply_block(
                     column = panel * PANEL;
                 const float *weights = packed + ((size_t)panel * states.columns + from) * PANEL;
                 const float *base = from ? NULL : begin_with_nothing ? nothing : bias ? bias + column : NULL;
-                for (int tile = 0; tile < tiles; tile++) {
-                    Vector sum[ROWS][2];
-                    const float *rows = tile_in(scratch, run, tile);
-                    if (across)
-                        sum_products(rows, RUN, 1, weights, count, sum);
-                    else
-                        sum_products(rows, 1, ROWS, weights, count, sum);
-                    join(
-                        sum, base, output, block.row + tile * ROWS, least(ROWS, block.rows - tile * ROWS),
-                        column
+                for (int tile = 0; tile < tiles; tile++)
+                    multiply_tile(
+                        tile_in(scratch, run, tile), across, weights, count, base, output,
+                        block.row + tile * ROWS, least(ROWS, block.rows - tile * ROWS), column
                     );
-                }
             }
     }
 }

@@ -11,49 +11,24 @@
 /* Tokens [start, start + count) as rows of `width`, times `factor`; rows up to `padded` are 0. */
 INNER void pack_rows(Rows from, int start, int count, int padded, int width, float factor, float *to)
 {
-    Vector f = _mm512_set1_ps(factor);
+    Vector f = broadcast(factor);
     for (int j = 0; j < count; j++)
         for (int c = 0; c < width; c += LANES)
-            _mm512_store_ps(
-                to + (size_t)j * width + c,
-                _mm512_mul_ps(f, _mm512_loadu_ps(from.at + (size_t)(start + j) * from.stride + c))
-            );
+            store(to + (size_t)j * width + c, f * load_any(from.at + (size_t)(start + j) * from.stride + c));
     memset(to + (size_t)count * width, 0, (size_t)(padded - count) * width * sizeof(float));
 }
 
-/* Up to 16 rows of up to 16 floats, `stride` apart, as their transpose, filled up with 0, with rows PANEL
- * apart. */
+/* Up to LANES rows of up to as many floats, `stride` apart, as their transpose, filled up with 0, with rows
+ * PANEL apart. */
 INNER void transpose(const float *from, size_t stride, int rows, int columns, float *to)
 {
-    const __mmask16 present = (__mmask16)(0xffffu >> (LANES - columns));
-    Vector a[LANES], b[LANES];
+    const Lanes present = first_lanes(columns);
+    Vector a[LANES];
     UNROLLED
-    for (int i = 0; i < LANES; i++)
-        a[i] = i < rows ? _mm512_maskz_loadu_ps(present, from + i * stride) : _mm512_setzero_ps();
+    for (int i = 0; i < LANES; i++) a[i] = i < rows ? load_lanes(from + i * stride, present) : nought();
+    turn(a);
     UNROLLED
-    for (int i = 0; i < LANES; i += 2) {
-        b[i] = _mm512_unpacklo_ps(a[i], a[i + 1]);
-        b[i + 1] = _mm512_unpackhi_ps(a[i], a[i + 1]);
-    }
-    UNROLLED
-    for (int i = 0; i < LANES; i += 4) UNROLLED
-    for (int half = 0; half < 2; half++) {
-        __m512d low = _mm512_castps_pd(b[i + half]), high = _mm512_castps_pd(b[i + 2 + half]);
-        a[i + 2 * half] = _mm512_castpd_ps(_mm512_unpacklo_pd(low, high));
-        a[i + 2 * half + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low, high));
-    }
-    /* a[4g + c] holds column c of each of its four lanes, for rows 4g to 4g + 3. */
-    UNROLLED
-    for (int c = 0; c < 4; c++) {
-        Vector even01 = _mm512_shuffle_f32x4(a[c], a[4 + c], 0x88),
-               odd01 = _mm512_shuffle_f32x4(a[c], a[4 + c], 0xdd);
-        Vector even23 = _mm512_shuffle_f32x4(a[8 + c], a[12 + c], 0x88),
-               odd23 = _mm512_shuffle_f32x4(a[8 + c], a[12 + c], 0xdd);
-        _mm512_store_ps(to + (size_t)(c + 0) * PANEL, _mm512_shuffle_f32x4(even01, even23, 0x88));
-        _mm512_store_ps(to + (size_t)(c + 8) * PANEL, _mm512_shuffle_f32x4(even01, even23, 0xdd));
-        _mm512_store_ps(to + (size_t)(c + 4) * PANEL, _mm512_shuffle_f32x4(odd01, odd23, 0x88));
-        _mm512_store_ps(to + (size_t)(c + 12) * PANEL, _mm512_shuffle_f32x4(odd01, odd23, 0xdd));
-    }
+    for (int i = 0; i < LANES; i++) store(to + (size_t)i * PANEL, a[i]);
 }
 
 /* Tokens [start, start + count) as panels (width, PANEL); tokens past the end are 0. */

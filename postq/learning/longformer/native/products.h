@@ -5,23 +5,29 @@
 #include "tile.h"
 #include "vectors.h"
 
-enum { RUN = 192 };
+enum { RUN = 192, SPREAD_KEYS = 4 };
 /* Columns summed in one run before they join the total, since long runs of float32 lose digits. */
 
-/* Sums of ROWS x PANEL products: `count` columns of rows, which lie `row` floats apart and their columns
- * `column` apart, with as many rows of a panel. */
-INNER void
-sum_products(const float *rows, size_t row, size_t column, const float *panel, int count, Vector sum[ROWS][2])
+/* Sums of BLOCK_ROWS x PANEL products: `count` columns of rows, which lie `row` floats apart and their
+ * columns `column` apart, with as many rows of a panel. */
+INNER void sum_products(
+    const float *rows, size_t row, size_t column, const float *panel, int count,
+    Vector sum[BLOCK_ROWS][PANEL_VECTORS]
+)
 {
     UNROLLED
-    for (int r = 0; r < ROWS; r++) sum[r][0] = sum[r][1] = _mm512_setzero_ps();
+    for (int r = 0; r < BLOCK_ROWS; r++) UNROLLED
+    for (int v = 0; v < PANEL_VECTORS; v++) sum[r][v] = nought();
+#pragma GCC unroll STEPS
     for (int c = 0; c < count; c++) {
-        Vector low = _mm512_load_ps(panel + c * PANEL), high = _mm512_load_ps(panel + c * PANEL + LANES);
+        Vector part[PANEL_VECTORS];
         UNROLLED
-        for (int r = 0; r < ROWS; r++) {
-            Vector x = _mm512_set1_ps(rows[r * row + c * column]);
-            sum[r][0] = _mm512_fmadd_ps(x, low, sum[r][0]);
-            sum[r][1] = _mm512_fmadd_ps(x, high, sum[r][1]);
+        for (int v = 0; v < PANEL_VECTORS; v++) part[v] = load(panel + c * PANEL + v * LANES);
+        UNROLLED
+        for (int r = 0; r < BLOCK_ROWS; r++) {
+            Vector x = broadcast(rows[r * row + c * column]);
+            UNROLLED
+            for (int v = 0; v < PANEL_VECTORS; v++) sum[r][v] = fused(x, part[v], sum[r][v]);
         }
     }
 }
@@ -29,46 +35,59 @@ sum_products(const float *rows, size_t row, size_t column, const float *panel, i
 /* (ROWS, columns) products of the tile's rows (ROWS, width) with packed panels. */
 INNER void multiply_panels(const float *rows, const float *panels, Tile tile, int width, float *scores)
 {
-    for (int at = 0; at < tile.columns; at += PANEL) {
-        Vector sum[ROWS][2];
-        sum_products(rows, width, 1, panels + (size_t)(tile.panel * PANEL + at) * width, width, sum);
-        UNROLLED
-        for (int r = 0; r < ROWS; r++) {
-            _mm512_store_ps(scores + r * tile.row + at, sum[r][0]);
-            _mm512_store_ps(scores + r * tile.row + at + LANES, sum[r][1]);
+    for (int at = 0; at < tile.columns; at += PANEL)
+        for (int first = 0; first < ROWS; first += BLOCK_ROWS) {
+            Vector sum[BLOCK_ROWS][PANEL_VECTORS];
+            float *to = scores + first * tile.row + at;
+            sum_products(
+                rows + first * width, width, 1, panels + (size_t)(tile.panel * PANEL + at) * width, width, sum
+            );
+            UNROLLED
+            for (int r = 0; r < BLOCK_ROWS; r++) UNROLLED
+            for (int v = 0; v < PANEL_VECTORS; v++) store(to + r * tile.row + v * LANES, sum[r][v]);
         }
-    }
 }
 
-/* `rows` x (16 * vectors) of mix_rows: constants, so that the sums stay in registers. */
+/* `rows` x (LANES * vectors) of mix_rows: constants, so that the sums stay in registers. */
 INNER void mix_block(
     const float *shares, size_t row, const float *mixed, int count, int width, float *to, const int rows,
     const int vectors
 )
 {
     for (int begin = 0; begin < count; begin += RUN) {
-        Vector sum[ROWS][4];
+        Vector sum[PAIR_ROWS][MIX_VECTORS];
         UNROLLED
         for (int r = 0; r < rows; r++) UNROLLED
-        for (int c = 0; c < vectors; c++) sum[r][c] = _mm512_setzero_ps();
+        for (int c = 0; c < vectors; c++) sum[r][c] = nought();
         for (int k = begin; k < least(begin + RUN, count); k++) {
-            Vector part[4];
+            Vector part[MIX_VECTORS];
             UNROLLED
-            for (int c = 0; c < vectors; c++) part[c] = _mm512_load_ps(mixed + (size_t)k * width + c * LANES);
+            for (int c = 0; c < vectors; c++) part[c] = load(mixed + (size_t)k * width + c * LANES);
             UNROLLED
             for (int r = 0; r < rows; r++) {
-                Vector x = _mm512_set1_ps(shares[r * row + k]);
+                Vector x = broadcast(shares[r * row + k]);
                 UNROLLED
-                for (int c = 0; c < vectors; c++) sum[r][c] = _mm512_fmadd_ps(x, part[c], sum[r][c]);
+                for (int c = 0; c < vectors; c++) sum[r][c] = fused(x, part[c], sum[r][c]);
             }
         }
         UNROLLED
         for (int r = 0; r < rows; r++) UNROLLED
         for (int c = 0; c < vectors; c++) {
             float *place = to + (size_t)r * width + c * LANES;
-            _mm512_store_ps(place, begin ? _mm512_add_ps(_mm512_load_ps(place), sum[r][c]) : sum[r][c]);
+            if (begin) sum[r][c] += load(place);
+            store(place, sum[r][c]);
         }
     }
+}
+
+/* All rows of columns [c, c + vectors) of mix_rows. */
+INNER void mix_columns(
+    const float *shares, const float *first, Tile tile, int width, float *to, const int rows,
+    const int vectors
+)
+{
+    for (int r = 0; r < ROWS; r += rows)
+        mix_block(shares + r * tile.row, tile.row, first, tile.columns, width, to + r * width, rows, vectors);
 }
 
 /* to (ROWS, width) = shares (ROWS, columns) · mixed (columns, width); `mixed` is of the chunk's first key. */
@@ -76,42 +95,38 @@ INNER void mix_rows(const float *shares, const float *mixed, Tile tile, int widt
 {
     const float *first = mixed + (size_t)tile.panel * PANEL * width;
     int c = 0;
-    for (; c + 4 * LANES <= width; c += 4 * LANES)
-        for (int r = 0; r < ROWS; r += ROWS / 2)
-            mix_block(
-                shares + r * tile.row, tile.row, first + c, tile.columns, width, to + r * width + c, ROWS / 2,
-                4
-            );
+    for (; c + MIX_VECTORS * LANES <= width; c += MIX_VECTORS * LANES)
+        mix_columns(shares, first + c, tile, width, to + c, MIX_ROWS, MIX_VECTORS);
     for (; c + 2 * LANES <= width; c += 2 * LANES)
-        mix_block(shares, tile.row, first + c, tile.columns, width, to + c, ROWS, 2);
-    for (; c < width; c += LANES)
-        mix_block(shares, tile.row, first + c, tile.columns, width, to + c, ROWS, 1);
+        mix_columns(shares, first + c, tile, width, to + c, PAIR_ROWS, 2);
+    for (; c < width; c += LANES) mix_columns(shares, first + c, tile, width, to + c, PAIR_ROWS, 1);
 }
 
-/* `keys` x (16 * vectors) of spread_rows. */
-INNER void spread_block(
-    const float *shares, size_t row, const float *rows, int width, float *to, const int keys,
-    const int vectors
-)
+/* SPREAD_KEYS x (LANES * vectors) of spread_rows. */
+INNER void
+spread_block(const float *shares, size_t row, const float *rows, int width, float *to, const int vectors)
 {
-    Vector sum[16][4];
+    Vector sum[SPREAD_KEYS][SPREAD_VECTORS];
     UNROLLED
-    for (int k = 0; k < keys; k++) UNROLLED
-    for (int c = 0; c < vectors; c++) sum[k][c] = _mm512_load_ps(to + (size_t)k * width + c * LANES);
+    for (int k = 0; k < SPREAD_KEYS; k++) UNROLLED
+    for (int c = 0; c < vectors; c++) sum[k][c] = nought();
     for (int r = 0; r < ROWS; r++) {
-        Vector part[4];
+        Vector part[SPREAD_VECTORS];
         UNROLLED
-        for (int c = 0; c < vectors; c++) part[c] = _mm512_load_ps(rows + r * width + c * LANES);
+        for (int c = 0; c < vectors; c++) part[c] = load(rows + r * width + c * LANES);
         UNROLLED
-        for (int k = 0; k < keys; k++) {
-            Vector x = _mm512_set1_ps(shares[r * row + k]);
+        for (int k = 0; k < SPREAD_KEYS; k++) {
+            Vector x = broadcast(shares[r * row + k]);
             UNROLLED
-            for (int c = 0; c < vectors; c++) sum[k][c] = _mm512_fmadd_ps(x, part[c], sum[k][c]);
+            for (int c = 0; c < vectors; c++) sum[k][c] = fused(x, part[c], sum[k][c]);
         }
     }
     UNROLLED
-    for (int k = 0; k < keys; k++) UNROLLED
-    for (int c = 0; c < vectors; c++) _mm512_store_ps(to + (size_t)k * width + c * LANES, sum[k][c]);
+    for (int k = 0; k < SPREAD_KEYS; k++) UNROLLED
+    for (int c = 0; c < vectors; c++) {
+        float *place = to + (size_t)k * width + c * LANES;
+        store(place, load(place) + sum[k][c]);
+    }
 }
 
 /* to (columns, width) += transpose of shares (ROWS, columns) · rows (ROWS, width); `to` is of the chunk's
@@ -119,14 +134,14 @@ INNER void spread_block(
 INNER void spread_rows(const float *shares, const float *rows, Tile tile, int width, float *to)
 {
     float *first = to + (size_t)tile.panel * PANEL * width;
-    for (int k = 0; k < tile.columns; k += 4) {
+    for (int k = 0; k < tile.columns; k += SPREAD_KEYS) {
         float *place = first + (size_t)k * width;
         int c = 0;
-        for (; c + 4 * LANES <= width; c += 4 * LANES)
-            spread_block(shares + k, tile.row, rows + c, width, place + c, 4, 4);
+        for (; c + SPREAD_VECTORS * LANES <= width; c += SPREAD_VECTORS * LANES)
+            spread_block(shares + k, tile.row, rows + c, width, place + c, SPREAD_VECTORS);
         for (; c + 2 * LANES <= width; c += 2 * LANES)
-            spread_block(shares + k, tile.row, rows + c, width, place + c, 4, 2);
-        for (; c < width; c += LANES) spread_block(shares + k, tile.row, rows + c, width, place + c, 4, 1);
+            spread_block(shares + k, tile.row, rows + c, width, place + c, 2);
+        for (; c < width; c += LANES) spread_block(shares + k, tile.row, rows + c, width, place + c, 1);
     }
 }
 

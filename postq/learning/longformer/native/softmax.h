@@ -18,26 +18,25 @@ static inline void clear_rest(float *scores, Tile tile)
 INNER void hide_edges(float *row, Seen seen)
 {
     int begin = seen.from / LANES * LANES, end = rounded_up(seen.to, LANES);
-    const Vector unseen = _mm512_set1_ps(-INFINITY);
-    __mmask16 after = (__mmask16)(0xffffu << (seen.from - begin)),
-              before = (__mmask16)(0xffffu >> (end - seen.to));
-    _mm512_store_ps(row + begin, _mm512_mask_mov_ps(unseen, after, _mm512_load_ps(row + begin)));
-    _mm512_store_ps(row + end - LANES, _mm512_mask_mov_ps(unseen, before, _mm512_load_ps(row + end - LANES)));
+    const Vector unseen = broadcast(-INFINITY);
+    float *last = row + end - LANES;
+    store(row + begin, choose(first_lanes(seen.from - begin), unseen, load(row + begin)));
+    store(last, choose(first_lanes(LANES - (end - seen.to)), load(last), unseen));
 }
 
 /* Scores of one row become e^(score - top), 0 where it does not see the key. Returns their sum. */
 INNER float exponentiate(float *row, Seen seen, int columns, float top)
 {
     int begin = seen.from / LANES * LANES, end = rounded_up(seen.to, LANES);
-    Vector sum = _mm512_setzero_ps();
+    Vector sum = nought();
     memset(row, 0, (size_t)begin * sizeof(float));
     memset(row + end, 0, (size_t)(columns - end) * sizeof(float));
     for (int c = begin; c < end; c += LANES) {
-        Vector share = exponential(_mm512_sub_ps(_mm512_load_ps(row + c), _mm512_set1_ps(top)));
-        _mm512_store_ps(row + c, share);
-        sum = _mm512_add_ps(sum, share);
+        Vector share = exponential(load(row + c) - broadcast(top));
+        store(row + c, share);
+        sum += share;
     }
-    return _mm512_reduce_add_ps(sum);
+    return sum_of(sum);
 }
 
 #endif

@@ -5,9 +5,9 @@
 #include <stddef.h>
 
 #include "band.h"
+#include "processor.h"
 
-enum { ROWS = 12, PANEL = 32 };
-/* ROWS x PANEL scores fill 24 of the 32 vector registers. */
+enum { ROWS = BLOCK_ROWS * TILE_BLOCKS, PANEL = PANEL_VECTORS * LANES };
 
 static inline int least(int a, int b) { return a < b ? a : b; }
 static inline int most(int a, int b) { return a > b ? a : b; }

@@ -1,16 +1,19 @@
-"""One thread and a fixed seed for every Longformer test."""
-
-from collections.abc import Iterator
+"""Each build of the compiled functions in turn."""
 
 import pytest
-import torch
+
+from postq.learning.longformer import compiled, native, products
+from postq.learning.longformer.compiled import load_builds
+
+BUILDS = {build.__name__.rpartition(".")[2]: build for build in load_builds()[0] if build.available()}
 
 
-@pytest.fixture(autouse=True)
-def one_thread_and_a_seed() -> Iterator[None]:
-    """Small models are many times slower with two threads on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(threads)
+@pytest.fixture(scope="module", params=list(BUILDS) or ["none"])
+def build(request):
+    """Puts one of those that this processor runs in charge."""
+    if not BUILDS:
+        pytest.skip("no build of the compiled functions runs here")
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (compiled, native, products):
+            patch.setattr(module, "compiled", BUILDS[request.param])
+        yield BUILDS[request.param]

@@ -3,14 +3,18 @@
 import sys
 from importlib.machinery import ExtensionFileLoader
 from importlib.util import module_from_spec, spec_from_loader
+from pathlib import Path
 
 import numpy as np
 
 
 def load(file):
-    loader = ExtensionFileLoader("_compiled", file)
-    spec = spec_from_loader("_compiled", loader)
-    return module_from_spec(spec)
+    """The module of a file named after it."""
+    name = Path(file).name.partition(".")[0]
+    loader = ExtensionFileLoader(name, file)
+    functions = module_from_spec(spec_from_loader(name, loader))
+    loader.exec_module(functions)
+    return functions
 
 
 def floats(draw, *shape):
@@ -53,7 +57,10 @@ def multiply(functions, draw):
         states = np.ascontiguousarray(states.T).T
     if draw.integers(2):
         weight = np.ascontiguousarray(weight.T).T
-    packed, output = aligned(-(-outputs // 32) * 32 * inputs), np.empty((rows, outputs), np.float32)
+    packed, output = (
+        aligned(-(-outputs // functions.panel) * functions.panel * inputs),
+        np.empty((rows, outputs), np.float32),
+    )
     functions.pack(weight, packed, 2)
     functions.multiply(states, packed, bias, output, False, 2)
     wanted = states.astype(np.float64) @ weight.astype(np.float64).T + (0 if bias is None else bias)

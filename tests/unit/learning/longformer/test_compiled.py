@@ -14,10 +14,17 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import as_strided
 
 from postq.learning.longformer import compiled as module
-from postq.learning.longformer.compiled import as_array, compiled, takes, why_not_compiled
+from postq.learning.longformer.compiled import (
+    BUILDS,
+    as_array,
+    first_available,
+    load_builds,
+    takes,
+    why_not_compiled,
+)
 from postq.learning.longformer.products import multiply, pack_weight
 
-runs_here = pytest.mark.skipif(why_not_compiled() is not None, reason=str(why_not_compiled()))
+runs_here = pytest.mark.usefixtures("build")
 
 SIZES = st.one_of(st.integers(1, 70), st.sampled_from([191, 192, 193, 400, 800]))
 
@@ -26,12 +33,15 @@ def test_they_were_built_wherever_the_tests_have_a_compiler():
     """A build that fails is no error for a user, who is served by torch then; here it would hide tests."""
     if not os.environ.get("CI") or platform.machine() != "x86_64" or shutil.which("gcc") is None:
         pytest.skip("only where a compiler is known to be")
-    assert compiled is not None
+    builds, broken = load_builds()
+    assert broken is None
+    assert len(builds) == len(BUILDS)
 
 
 MISSING = """
 import sys
-sys.modules["postq.learning.longformer._compiled"] = None
+for name in ("_avx2", "_avx512"):
+    sys.modules[f"postq.learning.longformer.{name}"] = None
 """
 BROKEN = """
 import sys
@@ -39,8 +49,9 @@ from importlib.util import spec_from_file_location
 
 class Finder:
     def find_spec(name, path=None, target=None):
-        return spec_from_file_location(name, sys.argv[1]) if name.endswith("._compiled") else None
+        return spec_from_file_location(name, sys.argv[1]) if name.endswith("._avx2") else None
 
+sys.modules["postq.learning.longformer._avx512"] = None
 sys.meta_path.insert(0, Finder)
 """
 ASK = """
@@ -58,22 +69,38 @@ print(why_not_compiled())
     ids=["missing", "broken"],
 )
 def test_without_them_the_reason_is_that_they_were_not_built_or_cannot_be_loaded(tmp_path, state, reason):
-    file = tmp_path / "_compiled.abi3.so"
+    file = tmp_path / "_avx2.abi3.so"
     file.write_text("no library")
     asked = [sys.executable, "-c", state + ASK, file]
     done = subprocess.run(asked, capture_output=True, text=True, check=True)
     assert done.stdout.startswith(reason)
 
 
-@runs_here
-def test_a_processor_without_the_instructions_is_the_reason(monkeypatch):
-    class Elsewhere:
-        @staticmethod
-        def available():
-            return False
+class Build:
+    """One that some processor runs or not."""
 
-    monkeypatch.setattr(module, "compiled", Elsewhere)
-    assert why_not_compiled() == "the compiled kernels need a processor with AVX-512"
+    def __init__(self, available):
+        self.available = lambda: available
+
+
+def test_the_widest_build_that_the_processor_runs_is_taken():
+    wide, narrow, none = Build(available=True), Build(available=True), Build(available=False)
+    assert first_available([wide, narrow]) is wide
+    assert first_available([none, narrow]) is narrow
+    assert first_available([none]) is first_available([]) is None
+
+
+def test_a_processor_without_the_instructions_is_the_reason(monkeypatch):
+    monkeypatch.setattr(module, "compiled", None)
+    monkeypatch.setattr(module, "_builds", [Build(available=False)])
+    monkeypatch.setattr(module, "_broken", None)
+    assert why_not_compiled() == "the compiled kernels need a processor with AVX2 or AVX-512"
+
+
+def test_one_broken_build_does_not_hide_a_whole_one(monkeypatch):
+    monkeypatch.setattr(module, "compiled", Build(available=True))
+    monkeypatch.setattr(module, "_broken", ImportError("no library"))
+    assert why_not_compiled() is None
 
 
 @pytest.mark.parametrize(
@@ -192,25 +219,30 @@ REFUSED_BY_ATTENTION = {
 
 @runs_here
 @pytest.mark.parametrize("case", REFUSED_BY_ATTENTION)
-def test_attention_refuses_arrays_that_do_not_fit_before_it_reads_any(case):
+def test_attention_refuses_arrays_that_do_not_fit_before_it_reads_any(build, case):
     other, error = REFUSED_BY_ATTENTION[case]
     with pytest.raises(ValueError, match=error):
-        compiled.attend(*attention_arguments(**other))
+        build.attend(*attention_arguments(**other))
 
 
 @runs_here
-def test_attention_refuses_an_output_that_may_not_be_written():
+def test_attention_refuses_an_output_that_may_not_be_written(build):
     output = np.zeros((5, 2, 16), np.float32)
     output.flags.writeable = False
     with pytest.raises(ValueError, match="read-only"):
-        compiled.attend(*attention_arguments(output=output))
+        build.attend(*attention_arguments(output=output))
 
 
-def product_arguments(**other):
+def room(build, *, beyond=0):
+    """As many floats as 5 outputs of 8 summands take when packed, or more."""
+    return as_array(torch.zeros(build.panel * 8 + beyond))
+
+
+def product_arguments(build, **other):
     """Arguments of `multiply` of 3 rows, 8 summands and 5 outputs, some of them replaced."""
     given = {
         "states": np.zeros((3, 8), np.float32),
-        "packed": as_array(torch.zeros(32 * 8)),
+        "packed": room(build),
         "bias": np.zeros(5, np.float32),
         "output": np.zeros((3, 5), np.float32),
         "add": False,
@@ -226,7 +258,6 @@ REFUSED_BY_PRODUCTS = {
     "more outputs": ({"output": np.zeros((3, 40), np.float32)}, "of another size"),
     "both axes apart": ({"states": np.zeros((6, 16), np.float32)[::2, ::2]}, "no axis of a matrix"),
     "output by columns": ({"output": np.zeros((5, 3), np.float32).T}, "no axis of a matrix"),
-    "not aligned": ({"packed": as_array(torch.zeros(32 * 8 + 1))[1:]}, "not aligned to 64 bytes"),
     "both bias and output": ({"add": True}, "either to its bias or to the output"),
     "a short bias": ({"bias": np.zeros(4, np.float32)}, "the bias is not one float for each column"),
     "empty": ({"states": np.zeros((0, 8), np.float32)}, "array 1 is .* empty"),
@@ -236,21 +267,29 @@ REFUSED_BY_PRODUCTS = {
 
 @runs_here
 @pytest.mark.parametrize("case", REFUSED_BY_PRODUCTS)
-def test_products_refuse_matrices_that_do_not_fit_before_they_read_any(case):
+def test_products_refuse_matrices_that_do_not_fit_before_they_read_any(build, case):
     other, error = REFUSED_BY_PRODUCTS[case]
     with pytest.raises(ValueError, match=error):
-        compiled.multiply(*product_arguments(**other))
+        build.multiply(*product_arguments(build, **other))
 
 
 @runs_here
-@pytest.mark.parametrize(
-    ("size", "error"), [(255, "of another size"), (256, None)], ids=["too small", "large enough"]
-)
-def test_packing_refuses_room_of_another_size(size, error):
-    room = as_array(torch.zeros(size))
-    if error is None:
-        compiled.pack(np.ones((5, 8), np.float32), room, 1)
-        assert room.reshape(8, 32)[:, :5].all()
-    else:
-        with pytest.raises(ValueError, match=error):
-            compiled.pack(np.ones((5, 8), np.float32), room, 1)
+def test_products_refuse_a_packed_weight_that_is_not_aligned(build):
+    with pytest.raises(ValueError, match="not aligned to 64 bytes"):
+        build.multiply(*product_arguments(build, packed=room(build, beyond=1)[1:]))
+
+
+@runs_here
+def test_packing_fills_room_of_the_right_size(build):
+    packed = room(build)
+    build.pack(np.ones((5, 8), np.float32), packed, 1)
+    panels = packed.reshape(8, build.panel)
+    assert panels[:, :5].all()
+    assert not panels[:, 5:].any()
+
+
+@runs_here
+@pytest.mark.parametrize("beyond", [-1, 1])
+def test_packing_refuses_room_of_another_size(build, beyond):
+    with pytest.raises(ValueError, match="of another size"):
+        build.pack(np.ones((5, 8), np.float32), room(build, beyond=beyond), 1)

@@ -151,15 +151,23 @@ def test_bfloat16_is_no_further_from_float32_than_stock_is(autocast, room):
     assert sum(ours for ours, _ in pairs) <= room * sum(stock for _, stock in pairs)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("sharpness", "tolerance"), [(1.0, 1e-4), (8.0, 1e-3)])
-def test_long_documents_beyond_4096_tokens_equal_stock(sharpness, tolerance):
-    torch.manual_seed(3)
+def long_documents(seed, sharpness):
+    """Logits of documents beyond 4,096 tokens: ours, the stock model's, and in float64."""
+    torch.manual_seed(seed)
     config = configuration(windows=(512, 128, 256), heads=2, width=32, table=6002)
     model, lengths = classifier(config, sharpness=sharpness), [6000, 4096, 513]
     docs = documents(lengths)
     with torch.no_grad():
         found, stock = accelerate(model).forward_packed(torch.cat(docs), offsets(lengths)), alone(model, docs)
-        truth = alone(copy.deepcopy(model).double(), docs)
+        return found, stock, alone(copy.deepcopy(model).double(), docs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("sharpness", "tolerance"), [(1.0, 1e-4), (8.0, 1e-3)])
+def test_long_documents_beyond_4096_tokens_equal_stock(sharpness, tolerance):
+    """Errors of several models together: those of one model's few logits hang together, and are luck."""
+    found, stock, truth = (
+        torch.cat(part) for part in zip(*(long_documents(seed, sharpness) for seed in range(3)), strict=True)
+    )
     torch.testing.assert_close(found, stock, atol=tolerance, rtol=0.0)
     assert root_mean_square(found, truth) <= 2 * root_mean_square(stock, truth) + 2e-6

@@ -23,16 +23,14 @@ from tests.unit.learning.longformer.reference import (
 )
 from tests.unit.learning.longformer.torch_settings import SETTINGS, set_meanwhile
 
-needs_packing = pytest.mark.skipif(
-    not products.packing_works(), reason="the compiled product does not run here"
-)
+needs_packing = pytest.mark.usefixtures("build")
 
 
 @pytest.fixture
 def packed(monkeypatch):
     """Every layer packed, however short the stream."""
     monkeypatch.setenv("POSTQ_PRODUCTS", "packed")
-    monkeypatch.setattr(products, "LEAST_ROWS", 1)
+    monkeypatch.setattr(products, "LEAST_ROWS", {8: 1, 16: 1})
 
 
 @needs_packing
