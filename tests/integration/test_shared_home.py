@@ -4,6 +4,7 @@ import os
 import shutil
 from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -275,6 +276,21 @@ def test_a_server_has_one_tag_by_whatever_name_it_is_reached_and_another_for_eac
     assert tag_at(names[0]) == tag_at(names[1])
     with databases.copied_postgres(migrated_postgres, home=isolated_settings) as other:
         assert tag_at(other.engine.url.render_as_string(hide_password=False)) != tag_at(names[0])
+
+
+def test_a_server_that_does_not_tell_what_it_is_has_a_tag_all_the_same(
+    postgres_database: Database, isolated_settings: Path
+) -> None:
+    with postgres_database.transaction() as session:
+        name = f"reader_{uuid4().hex}"
+        session.execute(sa.text("REVOKE EXECUTE ON FUNCTION pg_control_system FROM PUBLIC"))
+        session.execute(sa.text(f"CREATE ROLE {name}"))
+        session.execute(sa.text(f"SET LOCAL ROLE {name}"))
+        hidden = database_tag(session, home=isolated_settings)
+        session.execute(sa.text("RESET ROLE"))
+        assert database_tag(session, home=isolated_settings) != hidden
+        assert len(hidden) == 8
+        session.execute(sa.text(f"DROP ROLE {name}"))
 
 
 def tag_of_file(file: Path, *, home: Path) -> str:

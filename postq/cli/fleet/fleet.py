@@ -13,6 +13,7 @@ from types import FrameType
 
 from postq.cli.printing.terminal import complain, say
 from postq.cli.printing.wording import duration, short_path
+from postq.database_tag import tagged
 from postq.stop_signals import insists, stop_signals
 
 LOOK_SECONDS = 0.2
@@ -33,6 +34,8 @@ class Place:
 
     number: int
     device: str
+    tag: str
+    """Of the database its worker serves: another's with this home has places of the same numbers."""
 
     @property
     def title(self) -> str:
@@ -42,7 +45,8 @@ class Place:
     @property
     def log_name(self) -> str:
         """Name of its log file."""
-        return f"worker-{self.number}-{self.device.replace(':', '')}.log"
+        name = f"worker-{self.number}-{self.device.replace(':', '')}"
+        return f"{tagged(name, self.tag)}.log"
 
 
 def worker_command(place: Place) -> list[str]:

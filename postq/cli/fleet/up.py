@@ -6,7 +6,7 @@ import typer
 
 from postq.cli import options
 from postq.cli.command import ON_DATABASE, command
-from postq.cli.invocation import invocation_of
+from postq.cli.invocation import Invocation, invocation_of
 
 if TYPE_CHECKING:
     from postq.cli.fleet.fleet import Place
@@ -51,7 +51,7 @@ def up(
 
     invocation = invocation_of(ctx)
     fleet = Fleet(
-        places=_places(cpu_workers, together=devices == "together"),
+        places=_places(cpu_workers, together=devices == "together", tag=_tag(invocation)),
         environment=invocation.environment(),
         logs=None if invocation.verbose else invocation.settings.home / "logs",
         drain_seconds=invocation.settings.drain_seconds,
@@ -64,7 +64,14 @@ def up(
         fleet.run(until=all_ended)
 
 
-def _places(cpu_workers: int | None, *, together: bool) -> "tuple[Place, ...]":
+def _tag(invocation: Invocation) -> str:
+    from postq.database_tag import database_tag
+
+    with invocation.database.reading() as session:
+        return database_tag(session, home=invocation.settings.home)
+
+
+def _places(cpu_workers: int | None, *, together: bool, tag: str) -> "tuple[Place, ...]":
     from postq.cli.fleet.fleet import Place
     from postq.devices import joined, worthwhile_devices
     from postq.errors import DeviceUnavailable
@@ -80,4 +87,4 @@ def _places(cpu_workers: int | None, *, together: bool) -> "tuple[Place, ...]":
             "No worker would be started: this machine has no accelerator and --cpu-workers is 0.",
             hint="Leave --cpu-workers out, or give at least 1.",
         )
-    return tuple(Place(number=number, device=label) for number, label in enumerate(labels, start=1))
+    return tuple(Place(number=number, device=label, tag=tag) for number, label in enumerate(labels, start=1))

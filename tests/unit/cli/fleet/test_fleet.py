@@ -13,7 +13,7 @@ import pytest
 
 from postq.cli.fleet.fleet import Fleet, Place
 
-PLACES = (Place(number=1, device="cpu"), Place(number=2, device="cpu"))
+PLACES = tuple(Place(number=number, device="cpu", tag="0ddba11a") for number in (1, 2))
 
 DRAINING = """
 import pathlib, signal, sys
@@ -48,6 +48,11 @@ def marks(folder: Path, name: str) -> int:
 def test_when_all_is_idle_every_worker_is_drained_and_none_is_left(tmp_path: Path) -> None:
     fleet(tmp_path, DRAINING).run(until=lambda: marks(tmp_path, "ready") == 2)
     assert marks(tmp_path, "drained") == 2
+
+
+def test_the_log_of_a_worker_is_another_for_each_database() -> None:
+    names = [Place(number=1, device="cuda:0", tag=tag).log_name for tag in ("0ddba11a", "5eaf00d5")]
+    assert names == ["worker-1-cuda0-0ddba11a.log", "worker-1-cuda0-5eaf00d5.log"]
 
 
 def test_a_worker_that_crashes_is_started_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
