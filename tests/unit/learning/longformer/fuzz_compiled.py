@@ -1,20 +1,10 @@
 """Random calls of one build of the compiled functions: `python fuzz_compiled.py FILE SEED CASES`."""
 
 import sys
-from importlib.machinery import ExtensionFileLoader
-from importlib.util import module_from_spec, spec_from_loader
-from pathlib import Path
 
 import numpy as np
 
-
-def load(file):
-    """The module of a file named after it."""
-    name = Path(file).name.partition(".")[0]
-    loader = ExtensionFileLoader(name, file)
-    functions = module_from_spec(spec_from_loader(name, loader))
-    loader.exec_module(functions)
-    return functions
+from tests.unit.learning.longformer.building import load_functions
 
 
 def floats(draw, *shape):
@@ -70,7 +60,7 @@ def multiply(functions, draw):
 def main():
     """Run the cases; a sanitizer ends the process at the first fault."""
     file, seed, cases = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    functions, draw = load(file), np.random.default_rng(seed)
+    functions, draw = load_functions(file), np.random.default_rng(seed)
     for _ in range(cases):
         attend(functions, draw)
         multiply(functions, draw)

@@ -24,7 +24,7 @@ from postq.learning.longformer.compiled import (
 )
 from postq.learning.longformer.products import multiply, pack_weight
 
-runs_here = pytest.mark.usefixtures("build")
+runs_here = pytest.mark.usefixtures("any_build")
 
 SIZES = st.one_of(st.integers(1, 70), st.sampled_from([191, 192, 193, 400, 800]))
 
@@ -219,30 +219,30 @@ REFUSED_BY_ATTENTION = {
 
 @runs_here
 @pytest.mark.parametrize("case", REFUSED_BY_ATTENTION)
-def test_attention_refuses_arrays_that_do_not_fit_before_it_reads_any(build, case):
+def test_attention_refuses_arrays_that_do_not_fit_before_it_reads_any(any_build, case):
     other, error = REFUSED_BY_ATTENTION[case]
     with pytest.raises(ValueError, match=error):
-        build.attend(*attention_arguments(**other))
+        any_build.attend(*attention_arguments(**other))
 
 
 @runs_here
-def test_attention_refuses_an_output_that_may_not_be_written(build):
+def test_attention_refuses_an_output_that_may_not_be_written(any_build):
     output = np.zeros((5, 2, 16), np.float32)
     output.flags.writeable = False
     with pytest.raises(ValueError, match="read-only"):
-        build.attend(*attention_arguments(output=output))
+        any_build.attend(*attention_arguments(output=output))
 
 
-def room(build, *, beyond=0):
+def room(any_build, *, beyond=0):
     """As many floats as 5 outputs of 8 summands take when packed, or more."""
-    return as_array(torch.zeros(build.panel * 8 + beyond))
+    return as_array(torch.zeros(any_build.panel * 8 + beyond))
 
 
-def product_arguments(build, **other):
+def product_arguments(any_build, **other):
     """Arguments of `multiply` of 3 rows, 8 summands and 5 outputs, some of them replaced."""
     given = {
         "states": np.zeros((3, 8), np.float32),
-        "packed": room(build),
+        "packed": room(any_build),
         "bias": np.zeros(5, np.float32),
         "output": np.zeros((3, 5), np.float32),
         "add": False,
@@ -267,29 +267,29 @@ REFUSED_BY_PRODUCTS = {
 
 @runs_here
 @pytest.mark.parametrize("case", REFUSED_BY_PRODUCTS)
-def test_products_refuse_matrices_that_do_not_fit_before_they_read_any(build, case):
+def test_products_refuse_matrices_that_do_not_fit_before_they_read_any(any_build, case):
     other, error = REFUSED_BY_PRODUCTS[case]
     with pytest.raises(ValueError, match=error):
-        build.multiply(*product_arguments(build, **other))
+        any_build.multiply(*product_arguments(any_build, **other))
 
 
 @runs_here
-def test_products_refuse_a_packed_weight_that_is_not_aligned(build):
+def test_products_refuse_a_packed_weight_that_is_not_aligned(any_build):
     with pytest.raises(ValueError, match="not aligned to 64 bytes"):
-        build.multiply(*product_arguments(build, packed=room(build, beyond=1)[1:]))
+        any_build.multiply(*product_arguments(any_build, packed=room(any_build, beyond=1)[1:]))
 
 
 @runs_here
-def test_packing_fills_room_of_the_right_size(build):
-    packed = room(build)
-    build.pack(np.ones((5, 8), np.float32), packed, 1)
-    panels = packed.reshape(8, build.panel)
+def test_packing_fills_room_of_the_right_size(any_build):
+    packed = room(any_build)
+    any_build.pack(np.ones((5, 8), np.float32), packed, 1)
+    panels = packed.reshape(8, any_build.panel)
     assert panels[:, :5].all()
     assert not panels[:, 5:].any()
 
 
 @runs_here
 @pytest.mark.parametrize("beyond", [-1, 1])
-def test_packing_refuses_room_of_another_size(build, beyond):
+def test_packing_refuses_room_of_another_size(any_build, beyond):
     with pytest.raises(ValueError, match="of another size"):
-        build.pack(np.ones((5, 8), np.float32), room(build, beyond=beyond), 1)
+        any_build.pack(np.ones((5, 8), np.float32), room(any_build, beyond=beyond), 1)

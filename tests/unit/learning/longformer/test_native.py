@@ -11,7 +11,7 @@ from postq.learning.longformer.native import native_attention, serves, why_no_na
 from tests.unit.learning.longformer.reference import slow_local_attention, stream
 from tests.unit.learning.longformer.torch_settings import SETTINGS, set_meanwhile
 
-runs_here = pytest.mark.usefixtures("build")
+runs_here = pytest.mark.usefixtures("any_build")
 
 LENGTHS = st.lists(st.integers(1, 200), min_size=1, max_size=4)
 WINDOWS = st.integers(1, 80).map(lambda half: 2 * half)

@@ -3,13 +3,12 @@
 import os
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[4]
-SOURCES = sorted((ROOT / "postq/learning/longformer/native").glob("*.c"))
+from tests.unit.learning.longformer.building import build_functions
+
 FUZZER = Path(__file__).with_name("fuzz_compiled.py")
 
 
@@ -31,12 +30,9 @@ def sanitizer():
 @pytest.fixture(scope="module")
 def sanitized(sanitizer, build, tmp_path_factory):
     del sanitizer
-    name = build.__name__.rpartition(".")[2]
-    file = tmp_path_factory.mktemp("sanitized") / f"{name}.abi3.so"
-    flags = ["-std=gnu11", "-O1", "-g", "-fopenmp", "-fvisibility=hidden", "-fPIC", "-shared"]
+    file = tmp_path_factory.mktemp("sanitized") / f"{build.__name__.rpartition('.')[2]}.abi3.so"
     strict = ["-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    place = [f"-I{sysconfig.get_paths()['include']}", *(["-DPOSTQ_AVX2"] if name == "_avx2" else [])]
-    subprocess.run(["gcc", *flags, *strict, *place, *SOURCES, "-o", file, "-lm"], check=True)
+    build_functions(file, "-O1", "-g", *strict)
     return file
 
 
