@@ -163,10 +163,17 @@ def _strangers(invocation: Invocation) -> Iterator[Finding]:
     except (PostqError, SQLAlchemyError):  # told above, by the check of the database
         return
     embedded = (home / "postq.db").resolve()
-    if embedded.exists() and str(embedded) != str(database.engine.url.database):
+    if embedded.exists() and embedded != _file_of(database):
         yield _stranger(f"{short_path(embedded)} is another database than the one in use.", OWN_HOME)
     for tag, folders in found.items():
         yield _unclaimed(folders) if tag is None else _anothers(tag, folders)
+
+
+def _file_of(database: "Database") -> "Path | None":
+    """Where the embedded database lies, whatever links lead there."""
+    from pathlib import Path
+
+    return Path(database.engine.url.database or "").resolve() if database.is_sqlite else None
 
 
 OWN_HOME = "Give each database a home of its own: another POSTQ_HOME with another POSTQ_DATABASE_URL."

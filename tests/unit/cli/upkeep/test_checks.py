@@ -31,6 +31,16 @@ def test_a_misspelt_variable_is_noted_with_the_one_that_was_meant(
     ]
 
 
+def test_a_home_that_is_reached_by_a_link_holds_no_other_database(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "link").symlink_to("home")
+    invocation = Invocation(flags={"home": str(tmp_path / "link")}, config=None, verbose=False)
+    found = [one.text for one in run_checks(invocation) if one.check == "home"]
+    invocation.close()
+    assert (tmp_path / "home" / "postq.db").is_file()
+    assert [text for text in found if "database" in text] == []
+
+
 @pytest.mark.parametrize(
     ("hostname", "silent", "level", "says"),
     [
