@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from postq.cli.invocation import Invocation
 from postq.cli.jobs.filter import JobFilter
 from postq.cli.jobs.listing import LISTING, job_line
-from postq.cli.jobs.watching import Changes
+from postq.cli.jobs.watching import Changes, Patience
 from postq.cli.printing.terminal import messages, messages_above, say, to_nobody_if_closed
 from postq.cli.workers.living import unended_jobs
-from postq.errors import NotFound
+from postq.errors import DatabaseUnavailable, NotFound
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -36,13 +36,22 @@ class Course:
         self._tell = tell
         self._open: set[int] = set()
         self._ran_at = time.monotonic()
+        self._patience = Patience()
 
     def all_ended(self) -> bool:
-        """Whether no job is left that has not ended."""
-        still = unended_jobs(self._invocation.database)
-        ended = [view for number in sorted(self._open - still) for view in self._views(number)]
-        self._open = still
-        self._tell(ended, self._under_way())
+        """Whether no job is left that has not ended; not known while the database is away.
+
+        The workers wait for it too. Raises DatabaseUnavailable once it has been away for too long.
+        """
+        try:
+            still = unended_jobs(self._invocation.database)
+            ended = [view for number in sorted(self._open - still) for view in self._views(number)]
+            going = self._under_way()
+        except DatabaseUnavailable as exc:
+            self._patience.bear(exc)
+            return False
+        self._open, self._patience = still, Patience()
+        self._tell(ended, going)
         return not still
 
     def _views(self, number: int) -> "list[JobView]":

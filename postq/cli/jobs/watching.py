@@ -123,16 +123,27 @@ def _step(view: "JobView") -> object:
     return view.state, view.waiting, progress.unit, tenth
 
 
+class Patience:
+    """With a database that is away: said once, and at an end after a while."""
+
+    def __init__(self) -> None:
+        self._deadline: float | None = None
+
+    def bear(self, exc: DatabaseUnavailable) -> None:
+        """Raise `exc` once the database has been away for too long."""
+        if self._deadline is None:
+            self._deadline = time.monotonic() + OUTAGE_SECONDS
+            note(f"{exc.message} Looking again for up to {duration(OUTAGE_SECONDS)}.")
+        if time.monotonic() > self._deadline:
+            raise exc
+
+
 def patiently(ask: Callable[[], Answer]) -> Answer:
     """What `ask` answers; a database that is away for a while is waited for, and that is said."""
-    deadline = None
+    patience = Patience()
     while True:
         try:
             return ask()
         except DatabaseUnavailable as exc:
-            if deadline is None:
-                deadline = time.monotonic() + OUTAGE_SECONDS
-                note(f"{exc.message} Looking again for up to {duration(OUTAGE_SECONDS)}.")
-            if time.monotonic() > deadline:
-                raise
+            patience.bear(exc)
             time.sleep(LOOK_SECONDS)

@@ -11,10 +11,12 @@ from rich.console import Console
 from postq.cli.fleet import course
 from postq.cli.fleet.course import course_of_jobs
 from postq.cli.invocation import Invocation
+from postq.cli.jobs import watching
 from postq.cli.printing.terminal import messages, say
 from postq.contracts.recipes import TfidfRecipe
 from postq.contracts.specs import TrainSpec
 from postq.db import Database, database_now
+from postq.errors import DatabaseUnavailable
 from postq.jobs.submit import submit
 from postq.models import Corpus, JobState
 from postq.models.tables import job
@@ -109,3 +111,30 @@ def test_a_job_that_waits_is_told_of_once_nothing_has_run_for_a_while(
         assert not all_ended()
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("job 2: ready: waits for a worker")
+
+
+def test_a_database_that_is_away_is_waited_for_and_no_ending_is_missed(
+    move: Move, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = DatabaseUnavailable("It is away.", hint="Wait.")
+
+    def fail(*_: object, **__: object) -> None:
+        raise away
+
+    with course_of_jobs(Invocation()) as all_ended:
+        assert not all_ended()
+        move(1, JobState.SUCCEEDED)
+        move(2, JobState.FAILED)
+        for name in ("unended_jobs", "JobFilter"):
+            with monkeypatch.context() as outage:
+                outage.setattr(course, name, fail)
+                assert [all_ended() for _ in range(2)] == [False] * 2
+        assert all_ended()
+        note, first, second = capsys.readouterr().err.splitlines()
+        assert note.startswith("note: It is away. Looking again for up to")
+        assert [first.partition(":")[0], second.partition(":")[0]] == ["job 1", "job 2"]
+        # For ever it is not waited for
+        monkeypatch.setattr(watching, "OUTAGE_SECONDS", -1.0)
+        monkeypatch.setattr(course, "unended_jobs", fail)
+        with pytest.raises(DatabaseUnavailable):
+            all_ended()
