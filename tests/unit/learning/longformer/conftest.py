@@ -1,10 +1,12 @@
-"""Each build of the compiled functions in turn."""
+"""One thread and a fixed seed for every Longformer test, and each build of the compiled functions in turn."""
 
 import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 
 from postq.learning.longformer import compiled, native, products
 from postq.learning.longformer.compiled import load_builds
@@ -14,6 +16,16 @@ BUILDS = {build.__name__.rpartition(".")[2]: build for build in load_builds()[0]
 EMULATES = "_avx2" in BUILDS and "_avx512" not in BUILDS and bool(shutil.which("gcc"))
 EMULATED = "_avx512 emulated"
 EMULATION = Path(__file__).with_name("emulated_avx512.h")
+
+
+@pytest.fixture(autouse=True)
+def one_thread_and_a_seed() -> Iterator[None]:
+    """Small models are many times slower with two threads on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module", params=list(BUILDS) or ["none"])

@@ -6,6 +6,11 @@ from postq.learning.longformer import machine
 from postq.learning.longformer.machine import bfloat16_pays, fastest_threads
 
 
+def test_every_longformer_test_begins_with_one_thread_and_the_same_seed():
+    assert torch.get_num_threads() == 1
+    assert torch.initial_seed() == 0
+
+
 def test_the_fastest_thread_count_is_one_of_the_candidates_and_leaves_the_setting():
     before = torch.get_num_threads()
     assert fastest_threads([1, 2]) in {1, 2}
