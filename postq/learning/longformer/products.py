@@ -164,8 +164,8 @@ def packing_works() -> bool:
 
 @float32_on_cpu()
 def _agrees() -> bool:
-    """Compare products with torch's, of matrices by rows and by columns."""
-    own, sizes = torch.Generator().manual_seed(0), ((40, 200), (24, 200), (24,))
+    """Compare products with torch's, of matrices by rows and by columns; a panel is full and one is not."""
+    own, sizes = torch.Generator().manual_seed(0), ((40, 200), (40, 200), (40,))
     states, weight, bias = (torch.randn(*size, generator=own, dtype=torch.float32) for size in sizes)
     wanted = linear(states, weight, bias)
     found = [multiply(way, pack_weight(of), bias) for way in _ways(states) for of in _ways(weight)]

@@ -194,7 +194,7 @@ def test_left_alone_the_processor_decides(packed, monkeypatch):
 
 @needs_packing
 def test_a_compiled_product_that_answers_otherwise_than_torch_is_not_used(monkeypatch):
-    monkeypatch.setattr(products, "multiply", lambda *_: torch.zeros(40, 24))
+    monkeypatch.setattr(products, "multiply", lambda *_: torch.zeros(40, 40))
     assert not products.packing_works.__wrapped__()
 
 
@@ -214,3 +214,17 @@ def test_an_unknown_product_is_refused(monkeypatch):
     monkeypatch.setenv("POSTQ_PRODUCTS", "quick")
     with pytest.raises(SettingsInvalid, match="POSTQ_PRODUCTS is 'quick'"):
         accelerate(classifier())
+
+
+@needs_packing
+def test_the_trial_before_first_use_meets_a_full_panel_and_one_that_is_not(build, monkeypatch):
+    tried = []
+
+    def noted(weight):
+        tried.append(len(weight))
+        return pack_weight(weight)
+
+    monkeypatch.setattr(products, "pack_weight", noted)
+    assert products._agrees()
+    assert tried
+    assert all(outputs > build.panel and outputs % build.panel for outputs in tried)
