@@ -33,8 +33,12 @@ class Folders:
         return self.home / BUNDLES_FOLDER
 
     def prepare(self, lease: Lease) -> None:
-        """Make the attempt's folders, empty, and drop the results of attempts before it."""
+        """Make the attempt's folders, empty, and drop the results of attempts before it.
+
+        A database that was restored gives numbers out anew, under which another job's files may lie.
+        """
         shutil.rmtree(self._shard(lease), ignore_errors=True)
+        shutil.rmtree(self.checkpoints(lease), ignore_errors=True)
         _make(self.output(lease))
         _make(self.checkpoints(lease))
 

@@ -69,3 +69,11 @@ def test_an_attempt_begins_although_the_one_before_removes_what_it_finds_empty(
     folders.prepare(lease)
     assert removed
     assert folders.output(lease).is_dir()
+
+
+def test_an_attempt_finds_nothing_of_another_job_that_had_its_numbers(folders: Folders, lease: Lease) -> None:
+    """As when a database was restored that numbers its jobs anew."""
+    for folder in (folders.output(lease), folders.checkpoints(lease)):
+        (folder / "checkpoint-000009").mkdir(parents=True)
+    folders.prepare(lease)
+    assert [*folders.output(lease).iterdir(), *folders.checkpoints(lease).iterdir()] == []
