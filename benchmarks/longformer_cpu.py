@@ -47,6 +47,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=4, help="judgments in a padded batch or a step")
     parser.add_argument("--layers", type=int, help="default: 12")
     parser.add_argument("--keep-memory", action="store_true", help="real: glibc keeps freed memory, for all")
+    parser.add_argument("--beside", metavar="NAME", help="another processor's tables stay; NAME ends these")
     parser.add_argument(
         "--only", choices=["forward", "training", "real", "real_training", "memory", "budget"]
     )
@@ -76,7 +77,7 @@ def main() -> None:
     }
     for name, table in tables.items():
         if asked.only in (None, name):
-            keep(f"{name}_quick" if asked.quick else name, table(), layers=layers, rounds=count)
+            keep(name + ending(asked), table(), layers=layers, rounds=count)
     if asked.only in (None, "real"):
         count = 4 if asked.quick else asked.documents
         keep_real(asked, "real", real.scoring_table(count, layers, size=asked.batch), layers=layers)
@@ -103,8 +104,13 @@ def keep_real(asked: argparse.Namespace, name: str, found: tuple[list[Row], Row]
         "glibc_keeps_memory": asked.keep_memory,
         "malloc": {k: v for k, v in os.environ.items() if k.startswith(("MALLOC_", "LD_PRELOAD"))},
     }
-    suffix = ("_quick" if asked.quick else "") + ("_kept_memory" if asked.keep_memory else "")
-    print_markdown(rows, record(f"longformer_cpu_{name}{suffix}", rows, method=method, parameters=parameters))
+    name += ending(asked) + ("_kept_memory" if asked.keep_memory else "")
+    print_markdown(rows, record(f"longformer_cpu_{name}", rows, method=method, parameters=parameters))
+
+
+def ending(asked: argparse.Namespace) -> str:
+    """What keeps a table apart from those of its kind."""
+    return ("_quick" if asked.quick else "") + (f"_{asked.beside}" if asked.beside else "")
 
 
 def keep(name: str, rows: list[Row], **parameters: int) -> None:
