@@ -13,6 +13,10 @@ KNOWN = {
     ("postq/db.py", 'f"PRAGMA {pragma}"'): "three constants beside it",
     ("postq/db.py", 'f"BEGIN {mode}"'): "DEFERRED or IMMEDIATE, set in this file",
     (
+        "postq/migrations/__init__.py",
+        'f"PRAGMA application_id = {secrets.randbelow(2**31 - 1) + 1}"',
+    ): "a random number; a pragma takes no parameters",
+    (
         "postq/bulk.py",
         """f'COPY "{table}" ({_quoted(columns)}) FROM STDIN'""",
     ): "names of a table",

@@ -1,4 +1,7 @@
-"""Random calls of one build of the compiled functions: `python fuzz_compiled.py FILE SEED CASES`."""
+"""Random calls of one build of the compiled functions.
+
+`python -m tests.unit.learning.longformer.fuzz_compiled FILE SEED CASES`, from the checkout.
+"""
 
 import sys
 

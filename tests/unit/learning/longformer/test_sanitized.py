@@ -9,7 +9,8 @@ import pytest
 
 from tests.unit.learning.longformer.building import build_functions
 
-FUZZER = Path(__file__).with_name("fuzz_compiled.py")
+ROOT = Path(__file__).parents[4]
+FUZZER = "tests.unit.learning.longformer.fuzz_compiled"
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,8 @@ def sanitized(sanitizer, build, tmp_path_factory):
 def test_no_call_reads_or_writes_beyond_its_arrays(sanitizer, sanitized):
     environment = {**os.environ, "LD_PRELOAD": sanitizer, "ASAN_OPTIONS": "detect_leaks=0"}
     done = subprocess.run(
-        [sys.executable, FUZZER, sanitized, "1", "60"],
+        [sys.executable, "-m", FUZZER, sanitized, "1", "60"],
+        cwd=ROOT,
         env=environment,
         capture_output=True,
         text=True,
