@@ -101,7 +101,8 @@ join(Vector sum[BLOCK_ROWS][PANEL_VECTORS], const float *base, Matrix output, in
     }
 }
 
-/* The same where the output ends within the panel; writing some lanes of a vector takes long on AMD. */
+/* The same where the output ends within the panel; writing some lanes of a vector cost a seventh of a
+ * product's time on a Zen 3. */
 INNER void join_end(
     Vector sum[BLOCK_ROWS][PANEL_VECTORS], const float *base, Matrix output, int row, int rows, int column
 )
