@@ -12,7 +12,7 @@ from benchmarks._longformer import base_model, documents, packed
 from postq.learning.longformer import accelerate
 
 Row = dict[str, Any]
-KERNELS = ("flex", "varlen", "sdpa")
+KERNELS = ("triton", "sdpa")
 BFLOAT16 = torch.bfloat16
 
 
@@ -23,9 +23,12 @@ def checks() -> list[Row]:
     rows = [
         checked(f"float32 logits, {name}", kernel, partial(float32_error, model, kernel, lengths))
         for name, lengths in streams.items()
-        for kernel in ("flex", "sdpa")
+        for kernel in KERNELS
     ]
-    rows += [checked("float32 gradients", "flex", partial(gradient_error, model, "flex", [1, 300, 1_500]))]
+    rows += [
+        checked("float32 gradients", kernel, partial(gradient_error, model, kernel, [1, 300, 1_500]))
+        for kernel in KERNELS
+    ]
     for kernel in KERNELS:
         rows += [checked("bfloat16 states", kernel, partial(bfloat16_error, model, kernel, [2, 300, 1_500]))]
         rows += [

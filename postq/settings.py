@@ -72,7 +72,7 @@ class Settings(BaseSettings):
     """Compute threads of one CPU runner; unset shares the cores among this machine's workers."""
     tokeniser_processes: int | None = Field(None, ge=0)
     """Processes that tokenise ahead of an encoder; unset: none on a CPU, spare cores beside a GPU."""
-    attention: Literal["auto", "stock", "native", "sdpa", "flex", "varlen"] = "auto"
+    attention: Literal["auto", "stock", "native", "sdpa", "triton"] = "auto"
     """Attention kernel of Longformers; `stock` runs the unchanged model, `auto` the fastest exact one."""
     products: Literal["auto", "plain", "packed"] = "auto"
     """A Longformer's products on a CPU: torch's own (`plain`), postq's (`packed`) or by processor."""

@@ -1,6 +1,5 @@
 """Local attention of one layer: the fastest kernel that is exact for a stream, chosen aloud."""
 
-from collections.abc import Callable
 from typing import Literal
 
 import structlog
@@ -9,13 +8,11 @@ from torch import Tensor
 
 from postq.learning.longformer.banded import banded_attention
 from postq.learning.longformer.dropped import dropped_attention
-from postq.learning.longformer.flex import flex_attention_stream
 from postq.learning.longformer.gathered import gathered_attention
 from postq.learning.longformer.native import SERVED, native_attention, serves
 from postq.learning.longformer.packing import PackedBatch
-from postq.learning.longformer.varlen import varlen_attention
 
-Kernel = Literal["native", "sdpa", "flex", "varlen"]
+Kernel = Literal["native", "sdpa"]
 
 _log = structlog.get_logger()
 
@@ -43,21 +40,12 @@ class LocalAttention:
             kernel = native_attention if self._native(query) else dropped_attention
             return kernel(query, key, value, rows.to(query.dtype), batch, window=window, dropout=dropout)
         why_not = self._why_not(query, batch, dropout)
-        if rows is not None and why_not is None and self.kernel != "flex":
-            kernel = self._on_bands(query)
+        if rows is not None and why_not is None:
+            kernel = native_attention if self._native(query) else banded_attention
             return kernel(query, key, value, rows.to(query.dtype), batch, window=window)
-        if why_not is None and self.kernel == "flex":
-            answered = flex_attention_stream(query, key, value, batch, window=window)
-        else:
-            self._tell("This stream goes through gathered blocks", why_not or "no token is global")
-            answered = gathered_attention(query, key, value, batch, window=window, dropout=dropout)
+        self._tell("This stream goes through gathered blocks", why_not or "no token is global")
+        answered = gathered_attention(query, key, value, batch, window=window, dropout=dropout)
         return answered if rows is None else _overwrite(answered, rows.to(answered.dtype), batch)
-
-    def _on_bands(self, query: Tensor) -> Callable[..., Tensor]:
-        """The kernel for documents whose first token alone is global."""
-        if self.kernel == "varlen":
-            return varlen_attention
-        return native_attention if self._native(query) else banded_attention
 
     def _native(self, query: Tensor) -> bool:
         """Whether the compiled kernel was chosen and takes such tensors; torch's serve otherwise."""
@@ -71,12 +59,10 @@ class LocalAttention:
         """Why the chosen kernel cannot serve this stream exactly; None when it can."""
         if dropout > 0:
             return "attention dropout needs the probabilities"
-        if self.kernel != "flex" and not batch.first_token_global:
+        if not batch.first_token_global:
             return "global tokens other than the first of each document"
-        if self.kernel in ("native", "sdpa") and query.device.type != "cpu":
+        if query.device.type != "cpu":
             return "the banded kernels are for the CPU"
-        if self.kernel == "varlen" and query.dtype not in (torch.float16, torch.bfloat16):
-            return "variable-length flash kernels are for half precision"
         return None
 
     def _tell(self, event: str, reason: str) -> None:

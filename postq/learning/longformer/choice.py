@@ -12,8 +12,8 @@ from postq.errors import DeviceUnavailable, SettingsInvalid
 from postq.learning.longformer.native import why_no_native
 from postq.learning.longformer.products import packed_on
 
-AttentionName = Literal["auto", "stock", "native", "sdpa", "flex", "varlen"]
-ChosenName = Literal["stock", "native", "sdpa", "flex", "varlen"]
+AttentionName = Literal["auto", "stock", "native", "sdpa", "triton"]
+ChosenName = Literal["stock", "native", "sdpa", "triton"]
 
 _log = structlog.get_logger()
 
@@ -65,7 +65,7 @@ def _automatic(device: torch.device, dtype: torch.dtype) -> Choice:
     if device.type == "cpu":
         return _automatic_cpu(dtype)
     if device.type == "cuda":
-        return _automatic_cuda(device)
+        return _automatic_cuda(device, dtype)
     if device.type == "mps":
         return _automatic_mps(device)
     return Choice(attention="stock", reason=f"nothing faster was tested on {device.type}")
@@ -78,12 +78,24 @@ def _automatic_cpu(dtype: torch.dtype) -> Choice:
     return Choice(attention="sdpa", reason=f"banded flash blocks, since {why_not}")
 
 
-def _automatic_cuda(device: torch.device) -> Choice:
-    if torch.cuda.get_device_capability(device) < (8, 0):
-        return Choice(attention="sdpa", reason="FlexAttention needs compute capability 8.0")
+def _automatic_cuda(device: torch.device, dtype: torch.dtype) -> Choice:
+    why_not = _why_no_triton(device, dtype)
+    if why_not is not None:
+        return Choice(attention="sdpa", reason=f"gathered blocks, since {why_not}")
+    return Choice(attention="triton", reason="the Triton kernels are the fastest exact ones on this GPU")
+
+
+def _why_no_triton(device: torch.device, dtype: torch.dtype) -> str | None:
+    """Why the Triton kernels cannot run there; None where they can: on a CPU under Triton's interpreter only."""
     if find_spec("triton") is None:
-        return Choice(attention="sdpa", reason="FlexAttention needs Triton, which is not installed")
-    return Choice(attention="flex", reason="one compiled mask serves windows, documents and global tokens")
+        return "Triton is not installed"
+    if dtype == torch.float64:
+        return "the Triton kernels sum in float32"
+    if device.type != "cuda":
+        return None if os.environ.get("TRITON_INTERPRET") == "1" else "the Triton kernels are for CUDA"
+    if torch.cuda.get_device_capability(device) < (8, 0):
+        return "the Triton kernels need compute capability 8.0"
+    return None
 
 
 def _automatic_mps(device: torch.device) -> Choice:
@@ -112,9 +124,15 @@ def gathered_agrees(device: torch.device) -> bool:
 def _check_possible(name: ChosenName, device: torch.device, dtype: torch.dtype) -> None:
     if name == "native":
         _check_native(device)
-    if name == "varlen" and (device.type != "cuda" or dtype == torch.float64):
+    if name == "triton":
+        _check_triton(device, dtype)
+
+
+def _check_triton(device: torch.device, dtype: torch.dtype) -> None:
+    why_not = _why_no_triton(device, dtype)
+    if why_not is not None:
         raise DeviceUnavailable(
-            f"Variable-length attention runs on CUDA only, not on {device.type}.",
+            f"The attention 'triton' cannot be used: {why_not}.",
             hint="Leave the attention on 'auto', or pick a CUDA device.",
         )
 

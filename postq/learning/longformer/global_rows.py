@@ -6,7 +6,7 @@ states themselves replace two projections of the whole stream.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -17,29 +17,49 @@ from torch.nn.functional import linear
 from postq.learning.longformer.packing import PackedBatch
 from postq.learning.longformer.zero_gradients import with_zero_gradients
 
+Pool = Callable[[Tensor, Tensor], Tensor]
 DOCUMENTS_PER_PRODUCT = {"cpu": 1, "cuda": 16, "mps": 16}
 """Documents answered in one matrix product: more means fewer launches and more masked pairs."""
 
 
 def global_rows(
-    states: Tensor, attention: Any, batch: PackedBatch, *, heads: int, dropout: float = 0.0
+    states: Tensor,
+    attention: Any,
+    batch: PackedBatch,
+    *,
+    heads: int,
+    dropout: float = 0.0,
+    stream: Tensor | None = None,
+    firsts: Tensor | None = None,
+    pool: Pool | None = None,
 ) -> Tensor:
     """(globals, heads, width) attention output of every global token over all tokens of its document.
 
     `states` is (tokens, hidden); `attention` holds the stock `*_global` projections. All but the two products
     with the whole stream is done in float32 at least: these rows are few, and every other row reads them.
+
+    Who has them already may give `stream`, the states in another number format for those two products,
+    `firsts` (globals, hidden), the states of the global tokens, and `pool`, another way to read the stream.
     """
-    product = _product_dtype(states)
+    stream = states.to(_product_dtype(states)) if stream is None else stream
     with torch.autocast(states.device.type, enabled=False):
-        absorbed = _absorbed(states.index_select(0, batch.global_index), attention, heads)
-        pooled, mass = [], []
-        for part in _parts(batch, states.device.type):
-            summed, total = _pool(states[part.tokens].to(product), absorbed, part, dropout)
-            pooled.append(summed)
-            mass.append(total)
+        marked = states.index_select(0, batch.global_index) if firsts is None else firsts
+        absorbed = _absorbed(marked, attention, heads)
+        if pool is None:
+            pooled, mass = _pool(stream, absorbed, batch, dropout)
+        else:
+            pooled, mass = pool(stream, absorbed), None
         # A key bias moves all scores of a row alike, which softmax ignores.
-        rows = _project(torch.cat(pooled), torch.cat(mass), attention.value_global, heads)
+        rows = _project(pooled, mass, attention.value_global, heads)
         return with_zero_gradients(rows, [attention.key_global.bias])
+
+
+def _pool(stream: Tensor, absorbed: Tensor, batch: PackedBatch, dropout: float) -> tuple[Tensor, Tensor]:
+    """(globals, heads, hidden) mean hidden states by attention, and (globals, heads) sums of the weights."""
+    parts = _parts(batch, stream.device.type)
+    found = [_pool_part(stream[part.tokens], absorbed, part, dropout) for part in parts]
+    pooled, mass = zip(*found, strict=True)
+    return torch.cat(pooled), torch.cat(mass)
 
 
 def _product_dtype(states: Tensor) -> torch.dtype:
@@ -64,10 +84,12 @@ def _absorbed(marked: Tensor, attention: Any, heads: int) -> Tensor:
     return absorbed
 
 
-def _project(pooled: Tensor, mass: Tensor, value: nn.Linear, heads: int) -> Tensor:
+def _project(pooled: Tensor, mass: Tensor | None, value: nn.Linear, heads: int) -> Tensor:
+    """Through the value weights; without dropout the weights of a mean sum to one."""
     weight = _weight_by_head(value, heads, pooled.dtype)
     summed: Tensor = torch.einsum("ghc,hdc->ghd", pooled, weight)
-    return summed + mass[..., None] * _by_head(value.bias.to(pooled.dtype), heads)
+    bias = _by_head(value.bias.to(pooled.dtype), heads)
+    return summed + (bias if mass is None else mass[..., None] * bias)
 
 
 def _by_head(parts: Tensor, heads: int) -> Tensor:
@@ -117,8 +139,8 @@ def _other_documents(batch: PackedBatch, members: range, counts: list[int]) -> T
     return (asking[:, None] != owners[None, :])[:, None, :].to(batch.device)
 
 
-def _pool(tokens: Tensor, absorbed: Tensor, part: _Part, dropout: float) -> tuple[Tensor, Tensor]:
-    """(globals, heads, hidden) mean hidden states by attention, and (globals, heads) sums of the weights."""
+def _pool_part(tokens: Tensor, absorbed: Tensor, part: _Part, dropout: float) -> tuple[Tensor, Tensor]:
+    """The same of some neighbouring documents."""
     scores = torch.matmul(absorbed[part.marks].to(tokens.dtype), tokens.T)
     if part.other is not None:
         scores = scores.masked_fill(part.other, torch.finfo(scores.dtype).min)

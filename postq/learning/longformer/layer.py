@@ -18,7 +18,7 @@ from postq.learning.longformer.feed_forward import (
 from postq.learning.longformer.global_rows import global_rows
 from postq.learning.longformer.packing import PackedBatch
 from postq.learning.longformer.products import PackedWeights, product
-from postq.learning.longformer.projections import FusedProjection, project
+from postq.learning.longformer.projections import project, project_stacked
 from postq.learning.longformer.trained_products import trained_product
 from postq.learning.longformer.zero_gradients import with_zero_gradients
 
@@ -32,7 +32,6 @@ class PackedLayer:
         self.heads: int = layer.attention.self.num_heads
         self._attend = attend
         self._inner = layer.attention.self
-        self._fused = FusedProjection(self._inner.query, self._inner.key, self._inner.value)
         self._activation = layer.intermediate.intermediate_act_fn
         self._exact_gelu = is_exact_gelu(self._activation)
         self._kept: PackedWeights | None = None
@@ -43,7 +42,6 @@ class PackedLayer:
 
     def forget(self) -> None:
         """Drop cached copies of weights."""
-        self._fused.forget()
         if self._kept is not None:
             self._kept.forget()
 
@@ -84,10 +82,11 @@ class PackedLayer:
 
     def _project(self, states: Tensor, batch: PackedBatch) -> tuple[Tensor, Tensor, Tensor]:
         """(tokens, heads, width) each; stacking the three weights only pays on an accelerator."""
-        if states.device.type != "cpu":
-            query, key, value = self._fused(states).view(states.shape[0], 3, self.heads, -1).unbind(1)
-            return query, key, value
         layers = (self._inner.query, self._inner.key, self._inner.value)
+        if states.device.type != "cpu":
+            stacked = project_stacked(states, layers).view(states.shape[0], 3, self.heads, -1)
+            query, key, value = stacked.unbind(1)
+            return query, key, value
         if torch.is_grad_enabled():
             parts = [trained_product(layer, states) for layer in layers]
         else:

@@ -1,14 +1,13 @@
 """FastLongformer: a stock Longformer's own weights, run over packed streams instead of padded batches."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout as drop
 from torch.nn.functional import layer_norm
-from torch.utils.checkpoint import checkpoint
 from transformers import LongformerForSequenceClassification, LongformerModel
 from transformers.models.longformer.modeling_longformer import (
     LongformerBaseModelOutputWithPooling,
@@ -16,7 +15,6 @@ from transformers.models.longformer.modeling_longformer import (
 )
 
 from postq.errors import BundleUnusable
-from postq.learning.longformer.attention import LocalAttention
 from postq.learning.longformer.checkpoint import (
     check_heads,
     check_layers,
@@ -26,9 +24,12 @@ from postq.learning.longformer.checkpoint import (
     windows_of,
 )
 from postq.learning.longformer.choice import AttentionName, Choice, choose_attention
-from postq.learning.longformer.layer import PackedLayer
+from postq.learning.longformer.encoder import PackedEncoder
 from postq.learning.longformer.packing import PackedBatch, pack, unpad
 from postq.learning.longformer.stock import stock_hidden
+
+if TYPE_CHECKING:
+    from postq.learning.longformer.gpu.encoder import FusedEncoder
 
 _log = structlog.get_logger()
 
@@ -72,12 +73,7 @@ class FastLongformer(nn.Module):
         self.stock = model
         self.choice = choice
         self._limits = limits_of(model.config)
-        kernel = "sdpa" if choice.attention == "stock" else choice.attention
-        attend = LocalAttention(kernel)
-        self._layers = [
-            PackedLayer(layer, window=window, attend=attend)
-            for layer, window in zip(self._backbone.encoder.layer, windows, strict=True)
-        ]
+        self._encoder = _encoder(self._backbone.encoder.layer, windows, choice)
         self.train(model.training)
 
     @property
@@ -98,14 +94,12 @@ class FastLongformer(nn.Module):
         """Keep packed weights between forwards, for scoring: faster for short documents, and again the memory
         of the layers. No effect where products are plain.
         """
-        for layer in self._layers:
-            layer.keep_packed()
+        self._encoder.keep_packed()
         return self
 
     def forget(self) -> None:
         """Drop cached copies of weights; needed only after writing to a parameter through `.data`."""
-        for layer in self._layers:
-            layer.forget()
+        self._encoder.forget()
 
     def forward(
         self,
@@ -196,25 +190,12 @@ class FastLongformer(nn.Module):
         """(docs, hidden); where every first token is global the last layer runs for those rows alone."""
         if self.choice.attention == "stock" or not batch.first_token_global:
             return self._hidden(batch).index_select(0, batch.first_index)
-        states = self._run(self._embed(batch), batch, self._layers[:-1])
-        return self._layers[-1].first_rows(states, batch)
+        return self._encoder.first_states(self._embed(batch), batch)
 
     def _hidden(self, batch: PackedBatch) -> Tensor:
         if self.choice.attention == "stock":
             return stock_hidden(self._backbone, batch)
-        return self._run(self._embed(batch), batch, self._layers)
-
-    def _run(self, states: Tensor, batch: PackedBatch, layers: Sequence[PackedLayer]) -> Tensor:
-        if not torch.is_grad_enabled() and not self.training:
-            for layer in layers:
-                states = layer.infer(states, batch)
-            return states
-        for layer in layers:
-            if self.training and layer.stock.gradient_checkpointing:
-                states = checkpoint(layer.train, states, batch, use_reentrant=False)
-            else:
-                states = layer.train(states, batch)
-        return states
+        return self._encoder.hidden(self._embed(batch), batch)
 
     def _embed(self, batch: PackedBatch) -> Tensor:
         """(tokens, hidden) embeddings as the stock module makes them."""
@@ -239,3 +220,12 @@ class FastLongformer(nn.Module):
         return LongformerBaseModelOutputWithPooling(
             last_hidden_state=padded, pooler_output=None if pooler is None else pooler(firsts[:, None, :])
         )
+
+
+def _encoder(layers: Sequence[Any], windows: Sequence[int], choice: Choice) -> "PackedEncoder | FusedEncoder":
+    """The layers in the form that the chosen kernel wants."""
+    if choice.attention == "triton":
+        from postq.learning.longformer.gpu.encoder import FusedEncoder  # needs Triton
+
+        return FusedEncoder(layers, windows)
+    return PackedEncoder(layers, windows, "sdpa" if choice.attention == "stock" else choice.attention)

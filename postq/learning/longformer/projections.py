@@ -11,37 +11,14 @@ from postq.learning.longformer.packing import PackedBatch
 from postq.learning.longformer.products import PackedWeights, multiply, packed_weight, packs
 
 
-class FusedProjection:
-    """The stacked weights of several linear layers, made anew whenever one of them changes.
+def project_stacked(states: Tensor, layers: Sequence[nn.Linear]) -> Tensor:
+    """(tokens, hidden) → (tokens, sum of the layers' widths) in one product.
 
-    With gradients on, the stack is part of the graph, so gradients reach the original parameters. Without, it
-    is kept: `_version` counts in-place changes (optimizer steps, load_state_dict), `data_ptr` sees replaced
-    storage.
+    The stack is made anew each time: nothing can tell that no weight has changed, since fused optimizers move
+    no version counter.
     """
-
-    def __init__(self, *layers: nn.Linear) -> None:
-        self._layers = layers
-        self._seen: tuple[tuple[int, int], ...] = ()
-        self._kept: tuple[Tensor, Tensor] | None = None
-
-    def __call__(self, states: Tensor) -> Tensor:
-        """(tokens, hidden) → (tokens, sum of the layers' widths)."""
-        weight, bias = self._stacked() if torch.is_grad_enabled() else self._current()
-        return linear(states, weight, bias)
-
-    def forget(self) -> None:
-        """Drop the stack, for the rare changes that leave no trace (writes through `.data`)."""
-        self._kept = None
-
-    def _current(self) -> tuple[Tensor, Tensor]:
-        seen = tuple((p.data_ptr(), p._version) for layer in self._layers for p in (layer.weight, layer.bias))
-        if self._kept is None or seen != self._seen:
-            self._kept, self._seen = self._stacked(), seen
-        return self._kept
-
-    def _stacked(self) -> tuple[Tensor, Tensor]:
-        weight = torch.cat([layer.weight for layer in self._layers])
-        return weight, torch.cat([layer.bias for layer in self._layers])
+    weight = torch.cat([layer.weight for layer in layers])
+    return linear(states, weight, torch.cat([layer.bias for layer in layers]))
 
 
 def project(

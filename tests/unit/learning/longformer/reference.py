@@ -77,7 +77,12 @@ def offsets(lengths: Sequence[int]) -> list[int]:
     return bounds
 
 
-def stream(lengths: Sequence[int], globals_of: Sequence[Sequence[int]] | None = None) -> PackedBatch:
+def stream(
+    lengths: Sequence[int],
+    globals_of: Sequence[Sequence[int]] | None = None,
+    *,
+    device: torch.device = torch.device("cpu"),
+) -> PackedBatch:
     """A packed stream; `globals_of` are positions within each document, by default the first."""
     bounds = offsets(lengths)
     marks = None
@@ -87,7 +92,7 @@ def stream(lengths: Sequence[int], globals_of: Sequence[Sequence[int]] | None = 
         torch.cat(documents(lengths)),
         bounds,
         limits=LIMITS,
-        device=torch.device("cpu"),
+        device=device,
         global_positions=marks,
     )
 

@@ -65,9 +65,34 @@ def test_an_unknown_kernel_is_refused_with_the_known_ones(monkeypatch):
     assert "sdpa" in refusal.value.hint
 
 
-def test_variable_length_kernels_are_refused_without_cuda():
-    with pytest.raises(DeviceUnavailable, match="CUDA only"):
-        choose("varlen")
+def test_the_triton_kernels_are_refused_where_they_cannot_run(monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    monkeypatch.setattr("postq.learning.longformer.choice.find_spec", lambda name: name)
+    with pytest.raises(DeviceUnavailable, match="'triton' cannot be used: the Triton kernels are for CUDA"):
+        choose("triton")
+    with pytest.raises(DeviceUnavailable, match="sum in float32"):
+        choose("triton", torch.device("cuda"), torch.float64)
+    monkeypatch.setattr("postq.learning.longformer.choice.find_spec", lambda name: None)
+    with pytest.raises(DeviceUnavailable, match="Triton is not installed"):
+        choose("triton", torch.device("cuda"))
+
+
+@pytest.mark.parametrize(
+    ("capability", "dtype", "installed", "chosen"),
+    [
+        ((9, 0), torch.float32, True, "triton"),
+        ((8, 0), torch.bfloat16, True, "triton"),
+        ((7, 5), torch.float32, True, "sdpa"),
+        ((9, 0), torch.float64, True, "sdpa"),
+        ((9, 0), torch.float32, False, "sdpa"),
+    ],
+)
+def test_a_cuda_device_gets_the_triton_kernels_where_they_run(
+    monkeypatch, capability, dtype, installed, chosen
+):
+    monkeypatch.setattr("postq.learning.longformer.choice.find_spec", lambda name: name if installed else None)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert choose("auto", torch.device("cuda"), dtype).attention == chosen
 
 
 def test_the_self_check_compares_a_device_with_the_cpu(monkeypatch):

@@ -17,7 +17,7 @@ def model_on_cuda(**options):
     return classifier(configuration(windows=(64, 32, 64), heads=2, width=32, **options)).cuda()
 
 
-@pytest.mark.parametrize("kernel", ["auto", "flex", "sdpa"])
+@pytest.mark.parametrize("kernel", ["auto", "sdpa"])
 def test_float32_logits_equal_stock(kernel):
     model, docs = model_on_cuda(), documents(LENGTHS)
     with torch.no_grad():
@@ -26,7 +26,7 @@ def test_float32_logits_equal_stock(kernel):
     torch.testing.assert_close(found, stock, atol=1e-4, rtol=0.0)
 
 
-@pytest.mark.parametrize("kernel", ["flex", "sdpa"])
+@pytest.mark.parametrize("kernel", ["triton", "sdpa"])
 def test_several_global_tokens_equal_stock(kernel):
     model, doc = model_on_cuda(), documents([200])[0]
     marks = torch.zeros(1, 200, dtype=torch.long, device="cuda")
@@ -44,7 +44,7 @@ def gradient(model, answer, weights):
     return torch.cat([weight.grad.float().flatten() for weight in model.parameters()])
 
 
-@pytest.mark.parametrize("kernel", ["flex", "sdpa"])
+@pytest.mark.parametrize("kernel", ["triton", "sdpa"])
 def test_float32_gradients_equal_stock(kernel):
     model, docs = model_on_cuda(), documents(LENGTHS)
     weights = torch.randn(len(LENGTHS), 3).cuda()
@@ -54,7 +54,7 @@ def test_float32_gradients_equal_stock(kernel):
     assert (found - stock).norm() <= 1e-4 * stock.norm()
 
 
-@pytest.mark.parametrize("kernel", ["flex", "varlen", "sdpa"])
+@pytest.mark.parametrize("kernel", ["triton", "sdpa"])
 def test_bfloat16_logits_and_gradients_are_no_further_from_float32_than_stocks(kernel):
     model, docs = model_on_cuda(), documents(LENGTHS)
     half, weights = copy.deepcopy(model).bfloat16(), torch.randn(len(LENGTHS), 3).cuda()

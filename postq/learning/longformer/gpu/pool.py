@@ -1,0 +1,117 @@
+"""What the global first token of each document reads, by one pass of Triton kernels over the stream."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from postq.learning.longformer.gpu.pool_kernels import join_chunks, pool_backward, pool_chunks
+from postq.learning.longformer.packing import PackedBatch
+
+MOST_HEADS, MOST_HIDDEN = 16, 1_024
+"""A program holds what all heads ask with, and a mean state for each."""
+CHUNK = 128
+"""Tokens that a program reads."""
+TOKENS, WARPS, STAGES = 16, 8, 2
+"""How a chunk is read, and what the kernels are compiled for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunks:
+    """Each document in chunks."""
+
+    table: Tensor
+    """(chunks, 3) int32: first token, end, document."""
+    spans: Tensor
+    """(docs + 1,) int32: which chunks are each document's."""
+    owners: Tensor
+    """(docs, chunks) float32, 1 where the chunk is the document's."""
+
+
+def can_pool(stream: Tensor, batch: PackedBatch, *, heads: int, dropout: float) -> bool:
+    """True where the kernels serve: half precision, only first tokens global, nothing dropped."""
+    half = stream.dtype in (torch.float16, torch.bfloat16)
+    fits = heads <= MOST_HEADS and stream.shape[1] <= MOST_HIDDEN
+    return half and fits and batch.first_token_global and dropout == 0.0
+
+
+def pool_documents(stream: Tensor, absorbed: Tensor, batch: PackedBatch) -> Tensor:
+    """(docs, heads, hidden) float32: for each head Σ softmax(absorbed · x_j) x_j over its document's states.
+
+    `stream`: (tokens, hidden); `absorbed`: (docs, heads, hidden), scaled.
+    """
+    pooled: Tensor = _Pool.apply(stream.contiguous(), absorbed.to(stream.dtype).contiguous(), batch)  # type: ignore[no-untyped-call]
+    return pooled
+
+
+def _chunks(batch: PackedBatch) -> Chunks:
+    found = batch.plans.get("pooled chunks")
+    if found is None:
+        found = batch.plans["pooled chunks"] = _plan(batch)
+    chunks: Chunks = found
+    return chunks
+
+
+def _plan(batch: PackedBatch) -> Chunks:
+    bounds = torch.tensor(batch.bounds)
+    starts, stops = bounds[:-1], bounds[1:]
+    counts = (stops - starts + CHUNK - 1) // CHUNK
+    owners = torch.repeat_interleave(torch.arange(batch.documents), counts)
+    spans = torch.nn.functional.pad(torch.cumsum(counts, 0), (1, 0))
+    begins = starts[owners] + CHUNK * (torch.arange(len(owners)) - spans[owners])
+    table = torch.stack([begins, torch.minimum(begins + CHUNK, stops[owners]), owners], 1)
+    own = torch.zeros(batch.documents, len(owners))
+    own[owners, torch.arange(len(owners))] = 1.0
+    return Chunks(
+        table=table.to(torch.int32).to(batch.device, non_blocking=True),
+        spans=spans.to(torch.int32).to(batch.device, non_blocking=True),
+        owners=own.to(batch.device, non_blocking=True),
+    )
+
+
+class _Pool(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, stream: Tensor, asking: Tensor, batch: PackedBatch) -> Tensor:
+        documents, heads, hidden = asking.shape
+        chunks = _chunks(batch)
+        count = len(chunks.table)
+        sums = stream.new_empty(count, heads, hidden, dtype=torch.float32)
+        highest, totals = stream.new_empty(2, count, heads, dtype=torch.float32)
+        pool_chunks[(count,)](
+            stream, asking, sums, highest, totals, chunks.table, heads,
+            HEADS=MOST_HEADS, HIDDEN=hidden, BLOCK=_block(hidden), TOKENS=TOKENS,
+            num_warps=WARPS, num_stages=STAGES,
+        )  # fmt: skip
+        pooled = stream.new_empty(documents, heads, hidden, dtype=torch.float32)
+        weights = stream.new_empty(documents, heads, dtype=torch.float32)
+        join_chunks[(documents, heads)](
+            sums, highest, totals, pooled, weights, chunks.spans, heads, HIDDEN=hidden, BLOCK=_block(hidden)
+        )
+        ctx.save_for_backward(stream, asking, pooled, weights)
+        ctx.batch = batch
+        return pooled
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        stream, asking, pooled, weights = ctx.saved_tensors
+        _, heads, hidden = asking.shape
+        chunks = _chunks(ctx.batch)
+        count = len(chunks.table)
+        deltas = (pooled * gradient).sum(-1)
+        of_stream = torch.empty_like(stream)
+        of_asking = stream.new_empty(count, heads, hidden, dtype=torch.float32)
+        pool_backward[(count,)](
+            stream, asking, gradient.to(stream.dtype).contiguous(), weights, deltas, of_stream, of_asking,
+            chunks.table, heads, HEADS=MOST_HEADS, HIDDEN=hidden, BLOCK=_block(hidden), TOKENS=TOKENS,
+            num_warps=WARPS, num_stages=STAGES,
+        )  # fmt: skip
+        with torch.autocast(stream.device.type, enabled=False):
+            summed = (chunks.owners @ of_asking.flatten(1)).view(asking.shape)
+        return of_stream, summed.to(asking.dtype), None
+
+
+def _block(hidden: int) -> int:
+    """The power of two that a row fits into, and at least what a product takes."""
+    return max(16, 1 << (hidden - 1).bit_length())

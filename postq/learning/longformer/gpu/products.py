@@ -1,0 +1,119 @@
+"""Matrix products on narrowed weights, with gradients for the parameters these were narrowed from."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from postq.learning.longformer.gpu.gelu_kernels import gelu_backward
+from postq.learning.longformer.gpu.weights import Narrowed
+
+CHUNK_ROWS = 16_384
+"""Rows taken through the feed-forward layers at once where no gradient is wanted."""
+ROWS, COLUMNS, STRIPES, WARPS = 4, 1_024, 352, 4
+"""How the backward pass of the GELU is cut, and the warps it is compiled for."""
+
+
+def project(states: Tensor, weights: Narrowed) -> Tensor:
+    """(tokens, hidden) → (tokens, 3 · hidden): query, key and value."""
+    parameters = [part for layer in weights.projections for part in (layer.weight, layer.bias)]
+    found: Tensor = _Project.apply(states, weights, *parameters)  # type: ignore[no-untyped-call]
+    return found
+
+
+def join(answered: Tensor, weights: Narrowed) -> Tensor:
+    """(rows, hidden) output projection of the attention, without its bias."""
+    found: Tensor = _Product.apply(answered, weights.joined, weights.join.weight)  # type: ignore[no-untyped-call]
+    return found
+
+
+def feed_forward(states: Tensor, weights: Narrowed) -> Tensor:
+    """(rows, hidden) → (rows, hidden): down(erf GELU(up(states))), without the bias of `down`."""
+    if torch.is_grad_enabled():
+        up, down = weights.up, weights.down
+        found: Tensor = _FeedForward.apply(states, weights, up.weight, up.bias, down.weight)  # type: ignore[no-untyped-call]
+        return found
+    update = torch.empty_like(states)
+    for start in range(0, len(states), CHUNK_ROWS):
+        rows = slice(start, start + CHUNK_ROWS)
+        inner = torch.addmm(weights.widened_bias, states[rows], weights.widened.T)
+        torch.mm(torch.ops.aten.gelu_(inner), weights.narrowed.T, out=update[rows])
+    return update
+
+
+def widen(states: Tensor, weights: Narrowed) -> Tensor:
+    """(rows, hidden) → (rows, inner), bias and all, for another activation than the erf GELU."""
+    return _Product.apply(states, weights.widened, weights.up.weight) + weights.up.bias.to(states.dtype)  # type: ignore[no-untyped-call, no-any-return]
+
+
+def narrow(inner: Tensor, weights: Narrowed) -> Tensor:
+    """(rows, inner) → (rows, hidden), without the bias."""
+    found: Tensor = _Product.apply(inner, weights.narrowed, weights.down.weight)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _Project(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, weights: Narrowed, *parameters: Tensor) -> Tensor:
+        ctx.save_for_backward(states)
+        ctx.stacked, ctx.dtype = weights.stacked, parameters[0].dtype
+        return torch.addmm(weights.stacked_bias, states, weights.stacked.T)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        (states,) = ctx.saved_tensors
+        of_weights = _weight_gradient(gradient, states, ctx.dtype).chunk(3)
+        of_biases = gradient.sum(0, dtype=torch.float32).to(ctx.dtype).chunk(3)
+        parts = [part for pair in zip(of_weights, of_biases, strict=True) for part in pair]
+        return gradient @ ctx.stacked, None, *parts
+
+
+class _Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, narrowed: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(states)
+        ctx.narrowed, ctx.dtype = narrowed, weight.dtype
+        return states @ narrowed.T
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        (states,) = ctx.saved_tensors
+        return gradient @ ctx.narrowed, None, _weight_gradient(gradient, states, ctx.dtype)
+
+
+class _FeedForward(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, states: Tensor, weights: Narrowed, up: Tensor, up_bias: Tensor, down: Tensor
+    ) -> Tensor:
+        inner = torch.addmm(weights.widened_bias, states, weights.widened.T)
+        ctx.save_for_backward(states, inner)
+        ctx.widened, ctx.narrowed, ctx.dtype = weights.widened, weights.narrowed, up.dtype
+        return torch.nn.functional.gelu(inner) @ weights.narrowed.T
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        states, inner = ctx.saved_tensors
+        count, width = inner.shape
+        of_inner, activated = gradient @ ctx.narrowed, torch.empty_like(inner)
+        stripes = min(STRIPES, -(-count // ROWS))
+        of_bias = inner.new_empty(stripes, width, dtype=torch.float32)
+        gelu_backward[(stripes, -(-width // COLUMNS))](
+            inner, of_inner, of_inner, activated, of_bias, count, stripes,
+            WIDTH=width, ROWS=ROWS, COLUMNS=COLUMNS, num_warps=WARPS,
+        )  # fmt: skip
+        of_down = _weight_gradient(gradient, activated, ctx.dtype)
+        of_up = _weight_gradient(of_inner, states, ctx.dtype)
+        return of_inner @ ctx.widened, None, of_up, of_bias.sum(0).to(ctx.dtype), of_down
+
+
+def _weight_gradient(gradient: Tensor, states: Tensor, dtype: torch.dtype) -> Tensor:
+    """gradientᵀ · states in the parameters' format, rounded once: summed in float32 and kept so if they are."""
+    if dtype == gradient.dtype:
+        return gradient.T @ states
+    if gradient.device.type != "cuda":
+        return (gradient.T @ states).to(dtype)
+    return torch.mm(gradient.T, states, out_dtype=dtype)
