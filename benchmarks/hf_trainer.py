@@ -43,8 +43,8 @@ from postq.learning.longformer import fastest_threads
 STORY_DOCUMENTS, STORY_EPOCHS = 18_000, 5
 """The original recipe's training, which took about 13 hours on Apple MPS."""
 METHOD = (
-    "One epoch over judgments spread evenly over the sorted lengths of the corpus, cut at 4,096 tokens, four "
-    "a step: AdamW, linear schedule, gradients clipped. Both get the same backbone of base size with random "
+    "One epoch over judgments spread evenly over the sorted lengths of the corpus, cut at 4,096 tokens. "
+    "AdamW, linear schedule, gradients clipped. Both get the same backbone of base size with random "
     "weights, hidden dropout 0.1, none on attention probabilities. The Trainer runs stock Longformer (eager) "
     "and is given its tokens for nothing; its time is `train_runtime`. Ours is the whole of `train_encoder` "
     "after tokenising: every step, and the validation of two documents. Interleaved; medians over rounds."
@@ -57,6 +57,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="2 layers, 4 documents")
     parser.add_argument("--device", default="cpu", help="cpu, cuda:0 or mps")
     parser.add_argument("--documents", type=int, default=8)
+    parser.add_argument("--batch", type=int, default=4, help="documents in an optimizer step")
     parser.add_argument("--layers", type=int, default=12)
     parser.add_argument(
         "--padded", type=int, help="also the Trainer in padded batches of so many; 4 took over 23 GB"
@@ -77,18 +78,19 @@ def main() -> None:
     count, layers = (4, 2) if asked.quick else (asked.documents, asked.layers)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        recipe = the_recipe(folder / "backbone")
+        recipe = the_recipe(folder / "backbone", batch=asked.batch)
         data = judgments(split_corpus("fca_catchphrases", folder, recipe), count)
         build_backbone(folder / "backbone", data, layers=layers)
         contest = Contest(recipe, data, folder=folder, device=asked.device)
         seen = contest.rounds(asked.rounds, padded=asked.padded)
     rows = table(seen, documents=count)
     record(
-        "hf_trainer_quick" if asked.quick else "hf_trainer",
+        _name(asked),
         rows,
         method=METHOD,
         parameters={
             "documents": count,
+            "documents_per_step": asked.batch,
             "tokens": contest.tokens,
             "layers": layers,
             "rounds": asked.rounds,
@@ -99,12 +101,17 @@ def main() -> None:
     )
 
 
-def the_recipe(backbone: Path) -> EncoderRecipe:
-    """One epoch, four documents a step, nothing besides."""
+def _name(asked: argparse.Namespace) -> str:
+    kind = asked.device.partition(":")[0]
+    return "hf_trainer" + ("" if kind == "cpu" else f"_{kind}") + ("_quick" if asked.quick else "")
+
+
+def the_recipe(backbone: Path, *, batch: int) -> EncoderRecipe:
+    """One epoch, `batch` documents a step, nothing besides."""
     return EncoderRecipe(
         backbone=str(backbone),
         epochs=1,
-        batch_documents=4,
+        batch_documents=batch,
         accumulation=1,
         labels=LabelRecipe(min_label_count=20),
         baseline=False,
@@ -145,13 +152,11 @@ class Contest:
 
     def rounds(self, count: int, *, padded: int | None) -> list[dict[str, float]]:
         """Seconds by way, `count` times, each way in turn."""
-        ways: dict[str, Callable[[], float]] = {
-            "Trainer, 1 document × 4": lambda: self._trainer(documents=1, accumulation=4),
-            "postq": self._postq,
-        }
-        if padded:
-            name = f"Trainer, padded batches of {padded}"
-            ways[name] = lambda: self._trainer(documents=padded, accumulation=4 // padded)
+        step = self._recipe.batch_documents
+        ways: dict[str, Callable[[], float]] = {"postq": self._postq}
+        for size in sorted({padded or 1, 1} if self._device == "cpu" else {padded or 1}):
+            name = f"Trainer, {size} × {step // size}" + (", padded" if size > 1 else "")
+            ways[name] = lambda size=size: self._trainer(documents=size, accumulation=step // size)
         seen = []
         for at in range(count):
             names = list(ways)

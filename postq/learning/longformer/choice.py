@@ -86,7 +86,7 @@ def _automatic_cuda(device: torch.device, dtype: torch.dtype) -> Choice:
 
 
 def _why_no_triton(device: torch.device, dtype: torch.dtype) -> str | None:
-    """Why the Triton kernels cannot run there; None where they can: on a CPU under Triton's interpreter only."""
+    """Why the Triton kernels cannot run there; None where they can. A CPU has only Triton's interpreter."""
     if find_spec("triton") is None:
         return "Triton is not installed"
     if dtype == torch.float64:

@@ -39,9 +39,7 @@ class FusedLayer:
             answered = window_attention(projected, rows, batch, window=self.window, dropout=self._dropout)
         else:
             query, key, value = projected.unbind(1)
-            answered = self._beyond(
-                query, key, value, rows, batch, window=self.window, dropout=self._dropout
-            )
+            answered = self._beyond(query, key, value, rows, batch, window=self.window, dropout=self._dropout)
         return self._after_attention(answered.flatten(1), states.wide, batch)
 
     def first_rows(self, states: Normed, batch: PackedBatch) -> Tensor:
