@@ -1,4 +1,4 @@
-"""All encoder layers of a Longformer over a packed stream, on any device, by torch and the compiled functions."""
+"""All encoder layers of a Longformer over a packed stream, by torch or the compiled functions."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -37,7 +37,7 @@ class PackedEncoder:
         return self._run(embedded, batch, self._layers)
 
     def first_states(self, embedded: Tensor, batch: PackedBatch) -> Tensor:
-        """(docs, hidden) last hidden states of first tokens that are global; the last layer for them alone."""
+        """(docs, hidden) last states of global first tokens; the last layer runs for them alone."""
         states = self._run(embedded, batch, self._layers[:-1])
         return self._layers[-1].first_rows(states, batch)
 

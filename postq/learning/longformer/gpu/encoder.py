@@ -35,7 +35,7 @@ class FusedEncoder:
         return self._run(embedded, batch, self._layers).wide
 
     def first_states(self, embedded: Tensor, batch: PackedBatch) -> Tensor:
-        """(docs, hidden) last hidden states of first tokens that are global; the last layer for them alone."""
+        """(docs, hidden) last states of global first tokens; the last layer runs for them alone."""
         states = self._run(embedded, batch, self._layers[:-1])
         return self._layers[-1].first_rows(states, batch)
 

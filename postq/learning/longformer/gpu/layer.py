@@ -1,4 +1,4 @@
-"""One encoder layer over a packed stream on a CUDA GPU: cuBLAS for the products, Triton for what lies between."""
+"""One encoder layer over a packed stream on a CUDA GPU: cuBLAS multiplies, Triton does what lies between."""
 
 from functools import partial
 from typing import Any

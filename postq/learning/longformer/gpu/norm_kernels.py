@@ -55,7 +55,7 @@ def add_norm_backward(
 
     The gradient is the sum of those that there are: of the states WIDE, of their NARROW copy, and of the
     FIRSTS, rows that were handed out: `document_of` (count,) int32 is the number of such a row and else -1.
-    `of_vectors`: (programs, 3, HIDDEN) float32. The sum of update and states is formed again rather than kept.
+    `of_vectors`: (programs, 3, HIDDEN) float32. The sum of update and states is formed again.
     """
     program, programs = tl.program_id(0), tl.num_programs(0)
     columns = tl.arange(0, BLOCK)

@@ -1,7 +1,7 @@
 """Triton kernels of what global tokens read: the hidden states of their document, averaged by attention.
 
-By weight absorption (`global_rows`) a head of a global token asks with one vector of the hidden size, and what
-it gets is a mean of the hidden states. So one pass over the stream serves all heads of all documents. A
+By weight absorption (`global_rows`) a head of a global token asks with one vector of the hidden size, and
+what it gets is a mean of the hidden states. So one pass over the stream serves all heads of all documents. A
 program reads one chunk of one document; what the chunks of a document found is joined afterwards.
 """
 

@@ -13,7 +13,7 @@ from triton.runtime import interpreter
 
 @contextmanager
 def mended() -> Iterator[None]:
-    """While it lasts, bfloat16 behaves as on a GPU: rounded to the nearest, and products summed in float32."""
+    """While it lasts, bfloat16 behaves as on a GPU: rounded to the nearest, products summed in float32."""
     builder = interpreter.InterpreterBuilder
     plain, convert = builder.create_dot, interpreter._convert_float
 
