@@ -157,6 +157,8 @@ class Contest:
         for size in sorted({padded or 1, 1} if self._device == "cpu" else {padded or 1}):
             name = f"Trainer, {size} × {step // size}" + (", padded" if size > 1 else "")
             ways[name] = lambda size=size: self._trainer(documents=size, accumulation=step // size)
+        if self._device != "cpu":
+            self._postq()  # compiles the kernels, once for a machine
         seen = []
         for at in range(count):
             names = list(ways)

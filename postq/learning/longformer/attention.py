@@ -41,8 +41,8 @@ class LocalAttention:
             return kernel(query, key, value, rows.to(query.dtype), batch, window=window, dropout=dropout)
         why_not = self._why_not(query, batch, dropout)
         if rows is not None and why_not is None:
-            kernel = native_attention if self._native(query) else banded_attention
-            return kernel(query, key, value, rows.to(query.dtype), batch, window=window)
+            exact = native_attention if self._native(query) else banded_attention
+            return exact(query, key, value, rows.to(query.dtype), batch, window=window)
         self._tell("This stream goes through gathered blocks", why_not or "no token is global")
         answered = gathered_attention(query, key, value, batch, window=window, dropout=dropout)
         return answered if rows is None else _overwrite(answered, rows.to(answered.dtype), batch)

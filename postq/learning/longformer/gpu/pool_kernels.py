@@ -31,10 +31,10 @@ def pool_chunks(
     states, asking, sums, highest, totals, chunks, heads,
     HEADS: tl.constexpr, HIDDEN: tl.constexpr, BLOCK: tl.constexpr, TOKENS: tl.constexpr,
 ):  # fmt: skip
-    """For each head, what one chunk adds: its weighted sum of states, its highest score and its total weight.
+    """For each head, what one chunk adds: weighted sum of states, highest score and total weight.
 
-    `states`: (tokens, HIDDEN); `asking`: (docs, heads, HIDDEN); `chunks`: (chunks, 3) int32 of first token, end
-    and document. `sums`: (chunks, heads, HIDDEN) float32; `highest` (base 2) and `totals`: (chunks, heads).
+    `states`: (tokens, HIDDEN); `asking`: (docs, heads, HIDDEN); `chunks`: (chunks, 3) int32 of first
+    token, end and document. `sums`: (chunks, heads, HIDDEN) float32; `highest` (base 2) and `totals`: (chunks, heads).
     """
     chunk = tl.program_id(0).to(tl.int64)
     begin = tl.load(chunks + 3 * chunk)

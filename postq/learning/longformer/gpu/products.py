@@ -111,7 +111,7 @@ class _FeedForward(torch.autograd.Function):
 
 
 def _weight_gradient(gradient: Tensor, states: Tensor, dtype: torch.dtype) -> Tensor:
-    """gradientᵀ · states in the parameters' format, rounded once: summed in float32 and kept so if they are."""
+    """gradientᵀ · states in the parameters' format: summed in float32, and kept so if they are float32."""
     if dtype == gradient.dtype:
         return gradient.T @ states
     if gradient.device.type != "cuda":

@@ -1,14 +1,13 @@
 """Sliding-window attention with one global token per document, by the Triton kernels, with gradients."""
 
 from dataclasses import dataclass
-from math import sqrt
+from math import e, log2, sqrt
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from postq.learning.longformer.gpu.window_kernels import (
-    LOG2_E,
     window_backward_keys,
     window_backward_queries,
     window_forward,
@@ -108,7 +107,7 @@ class _WindowAttention(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         projected, answers, sums = ctx.saved_tensors
         batch: PackedBatch = ctx.batch
-        tokens, _, heads, width = projected.shape
+        _, _, heads, width = projected.shape
         firsts, blocks = batch.first_index, _blocks(batch)
         gradient = gradient.contiguous()
         found = torch.empty_like(projected)
@@ -151,7 +150,7 @@ def _launch_backward(
 
 def _scale(width: int) -> float:
     """Scores to the exponent of 2."""
-    return float(LOG2_E.value) / sqrt(width)
+    return log2(e) / sqrt(width)
 
 
 def _precision(states: Tensor) -> str:

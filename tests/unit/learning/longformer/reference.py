@@ -8,6 +8,7 @@ from transformers import LongformerConfig, LongformerForSequenceClassification, 
 
 from postq.learning.longformer.packing import PackedBatch, StreamLimits, pack
 
+CPU = torch.device("cpu")
 LIMITS = StreamLimits(vocabulary=100, table=10_000, padding_id=1)
 
 
@@ -81,7 +82,7 @@ def stream(
     lengths: Sequence[int],
     globals_of: Sequence[Sequence[int]] | None = None,
     *,
-    device: torch.device = torch.device("cpu"),
+    device: torch.device = CPU,
 ) -> PackedBatch:
     """A packed stream; `globals_of` are positions within each document, by default the first."""
     bounds = offsets(lengths)

@@ -90,9 +90,8 @@ def test_the_triton_kernels_are_refused_where_they_cannot_run(monkeypatch):
 def test_a_cuda_device_gets_the_triton_kernels_where_they_run(
     monkeypatch, capability, dtype, installed, chosen
 ):
-    monkeypatch.setattr(
-        "postq.learning.longformer.choice.find_spec", lambda name: name if installed else None
-    )
+    found = {"triton": installed or None}
+    monkeypatch.setattr("postq.learning.longformer.choice.find_spec", found.get)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     assert choose("auto", torch.device("cuda"), dtype).attention == chosen
 

@@ -17,10 +17,8 @@ def test_means_and_gradients_equal_those_of_the_softmax(device, dtype, lengths, 
     asking = (torch.randn(len(lengths), heads, hidden) * 0.3).to(device, dtype).float().requires_grad_()
     found = pool_documents(states, asking, batch)
     read = [states[start:stop].double() for start, stop in batch.spans]
-    asked = asking.double()
-    wanted = torch.stack(
-        [torch.softmax(one @ rows.T, -1) @ rows for one, rows in zip(asked, read, strict=True)]
-    )
+    pairs = zip(asking.double(), read, strict=True)
+    wanted = torch.stack([torch.softmax(asked @ rows.T, -1) @ rows for asked, rows in pairs])
     weights = torch.randn_like(wanted)
     assert (found - wanted).norm() <= step * wanted.norm()
     for one, other in zip(
