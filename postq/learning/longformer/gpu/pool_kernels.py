@@ -34,7 +34,8 @@ def pool_chunks(
     """For each head, what one chunk adds: weighted sum of states, highest score and total weight.
 
     `states`: (tokens, HIDDEN); `asking`: (docs, heads, HIDDEN); `chunks`: (chunks, 3) int32 of first
-    token, end and document. `sums`: (chunks, heads, HIDDEN) float32; `highest` (base 2) and `totals`: (chunks, heads).
+    token, end and document. `sums`: (chunks, heads, HIDDEN) float32; `highest` (base 2) and `totals`:
+    (chunks, heads).
     """
     chunk = tl.program_id(0).to(tl.int64)
     begin = tl.load(chunks + 3 * chunk)

@@ -1,5 +1,6 @@
-"""Triton's interpreter, mended for bfloat16: by itself it multiplies bits taken for integers, and cuts off
-where a GPU rounds.
+"""Triton's interpreter, mended for bfloat16.
+
+By itself it multiplies the bits of such numbers as integers, and cuts off where a GPU rounds.
 """
 
 from collections.abc import Iterator
