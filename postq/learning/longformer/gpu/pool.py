@@ -1,6 +1,7 @@
 """What the global first token of each document reads, by one pass of Triton kernels over the stream."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ from postq.learning.longformer.packing import PackedBatch
 
 MOST_HEADS, MOST_HIDDEN = 16, 1_024
 """A program holds what all heads ask with, and a mean state for each."""
+BACKWARD_BYTES = 132 * 1_024
+"""Shared memory that the backward pass takes, which consumer cards do not have."""
 CHUNK = 128
 """Tokens that a program reads."""
 TOKENS, WARPS, STAGES = 16, 8, 2
@@ -30,10 +33,19 @@ class Chunks:
 
 
 def can_pool(stream: Tensor, batch: PackedBatch, *, heads: int, dropout: float) -> bool:
-    """True where the kernels serve: half precision, only first tokens global, nothing dropped."""
+    """True where the kernels serve: half precision, only first tokens global, no dropout, room enough."""
     half = stream.dtype in (torch.float16, torch.bfloat16)
     fits = heads <= MOST_HEADS and stream.shape[1] <= MOST_HIDDEN
-    return half and fits and batch.first_token_global and dropout == 0.0
+    if not (half and fits and batch.first_token_global and dropout == 0.0):
+        return False
+    forward_only = not torch.is_grad_enabled() or stream.device.type != "cuda"
+    return forward_only or _shared_memory(stream.device) >= BACKWARD_BYTES
+
+
+@cache
+def _shared_memory(device: torch.device) -> int:
+    """Bytes of shared memory that a program may take."""
+    return int(getattr(torch.cuda.get_device_properties(device), "shared_memory_per_block_optin", 0))
 
 
 def pool_documents(stream: Tensor, absorbed: Tensor, batch: PackedBatch) -> Tensor:

@@ -28,6 +28,11 @@ class Narrowed:
         self.widened_bias: Tensor
         self.narrowed: Tensor
 
+    def parameters(self) -> list[Tensor]:
+        """What is narrowed, as it is now."""
+        weights = [part for layer in self.projections for part in (layer.weight, layer.bias)]
+        return [*weights, *(weight for _, weight in self._singles())]
+
     def places(self, dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:
         """Make room for copies in `dtype`; (place, parameter) of each copy to make."""
         found: list[tuple[Tensor, Tensor]] = []
@@ -63,7 +68,6 @@ class NarrowedLayers:
         self._places: list[Tensor] = []
         self._sources: list[Tensor] = []
         self._made_for: tuple[object, ...] = ()
-        self._fresh = False
         self.kept = False
         """True where the weights will not change any more."""
 
@@ -73,13 +77,13 @@ class NarrowedLayers:
 
     def renew(self, dtype: torch.dtype) -> None:
         """Copy every parameter to its place in `dtype`."""
-        first = self._layers[0].join.weight
-        wanted = (dtype, first.device, *(layer.join.weight.data_ptr() for layer in self._layers))
+        wanted = (dtype, *(part.data_ptr() for layer in self._layers for part in layer.parameters()))
         if self.kept and wanted == self._made_for:
             return
         with torch.inference_mode(mode=False), torch.no_grad():
             if wanted != self._made_for:
                 pairs = [pair for layer in self._layers for pair in layer.places(dtype)]
-                self._places, self._sources = [place for place, _ in pairs], [weight for _, weight in pairs]
-            torch._foreach_copy_(self._places, [source.detach() for source in self._sources])
+                self._places = [place for place, _ in pairs]
+                self._sources = [weight.detach() for _, weight in pairs]
+            torch._foreach_copy_(self._places, self._sources)
         self._made_for = wanted

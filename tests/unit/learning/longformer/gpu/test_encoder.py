@@ -119,6 +119,20 @@ def test_weights_changed_behind_torchs_back_are_seen(device):
     torch.testing.assert_close(after.float(), stock(model, docs).float(), atol=0.1, rtol=0.1)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_parameters_put_in_place_of_others_are_seen(device, dtype):
+    model, docs = model_on(device).to(dtype), documents([30])
+    fast = accelerate(model, attention="triton")
+    with torch.no_grad():
+        before = fast.forward_packed(docs[0], [0, 30])
+        changed = {name: weight * 1.5 for name, weight in model.state_dict().items()}
+        model.load_state_dict(changed, assign=True)
+        after = fast.forward_packed(docs[0], [0, 30])
+    assert not torch.equal(before, after)
+    near = 1e-3 if dtype == torch.float32 else 0.3
+    torch.testing.assert_close(after.float(), stock(model, docs).float(), atol=near, rtol=near)
+
+
 def test_kept_weights_are_narrowed_once_and_anew_when_told(device):
     model, docs = model_on(device).bfloat16(), documents([30])
     fast = accelerate(model, attention="triton").keep_packed()

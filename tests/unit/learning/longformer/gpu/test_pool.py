@@ -1,8 +1,11 @@
 """What global tokens read, by one pass of Triton over the stream, against a softmax over the document."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+from postq.learning.longformer.gpu import pool
 from postq.learning.longformer.gpu.pool import can_pool, pool_documents
 from tests.unit.learning.longformer.reference import stream
 
@@ -36,6 +39,17 @@ def test_the_mean_of_a_long_document_is_joined_without_overflow(device):
     asking = states[650].float()[None, None].repeat(1, 2, 1)
     found = pool_documents(states, asking, batch)
     torch.testing.assert_close(found[0, 0], states[650].float())
+
+
+def test_a_card_with_little_shared_memory_pools_where_no_gradient_is_wanted(monkeypatch):
+    batch = stream([5, 9])
+    half = torch.zeros(14, 32, dtype=torch.bfloat16)
+    monkeypatch.setattr(pool, "_shared_memory", lambda device: 99 * 1_024)
+    assert can_pool(half, batch, heads=2, dropout=0.0)
+    card = SimpleNamespace(dtype=half.dtype, shape=half.shape, device=torch.device("cuda"))
+    assert not can_pool(card, batch, heads=2, dropout=0.0)
+    with torch.no_grad():
+        assert can_pool(card, batch, heads=2, dropout=0.0)
 
 
 def test_only_streams_that_the_kernels_serve_are_pooled():
