@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from postq.errors import BadInput
 
 BEST_TOKENS = {"cpu": 4_096, "cuda": 65_536, "mps": 16_384}
-"""Tokens per batch. CPU: measured (docs/performance.md); the others are starting points to measure."""
+"""Tokens per batch. CPU and CUDA: measured (docs/performance.md); MPS: a starting point to measure."""
 
 
 def best_token_budget(device: str) -> int:
