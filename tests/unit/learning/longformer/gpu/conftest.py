@@ -1,21 +1,20 @@
 """The Triton kernels on a GPU, or where there is none on Triton's interpreter, which reads the same code."""
 
+import os
 from importlib.util import find_spec
 
 import pytest
 import torch
 
-from tests import services
-
 INSTALLED = find_spec("triton") is not None
-collect_ignore_glob = [] if INSTALLED else ["test_*.py"]
+PROMISED = os.environ.get("CI", "").lower() in ("1", "true")
+collect_ignore_glob = [] if INSTALLED or PROMISED else ["test_*.py"]
+"""Without Triton nothing is collected on a laptop; in CI importing the tests fails."""
 
 
 @pytest.fixture(scope="session")
 def device():
     """Where the kernels run."""
-    if not INSTALLED:
-        services.missing("Triton", "pip install -e .[dev] on Linux")
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
