@@ -10,8 +10,8 @@ from torch import Tensor, nn
 class Narrowed:
     """A layer's product weights: query, key and value stacked, and the three that follow the attention.
 
-    Filled by `narrow_weights`; until then, and where the format is the parameters' own, they are unset or the
-    parameters themselves.
+    Filled by `NarrowedLayers.renew`, and unset until then. Those that are not stacked are the parameters
+    themselves where these have the format already.
     """
 
     def __init__(self, layer: Any) -> None:
