@@ -93,7 +93,7 @@ class _WindowAttention(torch.autograd.Function):
             window_forward[(len(blocks.table), heads)](
                 query, key, value, answers, sums, blocks.table, seed, dropout,
                 projected.stride(0), answers.stride(0), tokens, reach, _scale(width),
-                WIDTH=width, ROWS=TALL, COLUMNS=FORWARD.columns, SPLIT=True, DROPS=dropout > 0, KEEPS=keeps,
+                WIDTH=width, ROWS=TALL, COLUMNS=FORWARD.columns, DROPS=dropout > 0, KEEPS=keeps,
                 PRECISION=_precision(projected), num_warps=FORWARD.warps, num_stages=FORWARD.stages,
             )  # fmt: skip
         answers.index_copy_(0, batch.first_index, rows.to(answers.dtype))

@@ -66,7 +66,7 @@ def window_forward(
     query, key, value, answers, sums, blocks, seed, dropout,
     stride, answer_stride, tokens, reach, scale,
     WIDTH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
-    SPLIT: tl.constexpr, DROPS: tl.constexpr, KEEPS: tl.constexpr, PRECISION: tl.constexpr,
+    DROPS: tl.constexpr, KEEPS: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Answers of one block of queries, and where KEEPS their log-sum-exp (base 2).
 
@@ -93,31 +93,24 @@ def window_forward(
         acc = acc * _keep_column(seed, rows, dropout, reach)[:, None]
     last = tl.minimum(begin + ROWS, stop)
     low, high = tl.maximum(begin - reach, first + 1), tl.minimum(last + reach, stop)
-    if SPLIT:
-        left = low + tl.cdiv(tl.maximum(last - 1 - reach - low, 0), COLUMNS) * COLUMNS
-        left = tl.minimum(left, high)
-        right = left + tl.maximum(tl.minimum(begin + reach + 1, stop) - left, 0) // COLUMNS * COLUMNS
-        for start in range(low, left, COLUMNS):
-            acc, total, most = _forward_step(
-                acc, total, most, asked, rows, start + tl.arange(0, COLUMNS), low, stop, key, value, stride,
-                seed, dropout, reach, scale, WIDTH, True, DROPS, PRECISION,
-            )  # fmt: skip
-        for start in range(left, right, COLUMNS):
-            acc, total, most = _forward_step(
-                acc, total, most, asked, rows, start + tl.arange(0, COLUMNS), low, stop, key, value, stride,
-                seed, dropout, reach, scale, WIDTH, False, DROPS, PRECISION,
-            )  # fmt: skip
-        for start in range(right, high, COLUMNS):
-            acc, total, most = _forward_step(
-                acc, total, most, asked, rows, start + tl.arange(0, COLUMNS), low, stop, key, value, stride,
-                seed, dropout, reach, scale, WIDTH, True, DROPS, PRECISION,
-            )  # fmt: skip
-    else:
-        for start in range(low, high, COLUMNS):
-            acc, total, most = _forward_step(
-                acc, total, most, asked, rows, start + tl.arange(0, COLUMNS), low, stop, key, value, stride,
-                seed, dropout, reach, scale, WIDTH, True, DROPS, PRECISION,
-            )  # fmt: skip
+    left = low + tl.cdiv(tl.maximum(last - 1 - reach - low, 0), COLUMNS) * COLUMNS
+    left = tl.minimum(left, high)
+    right = left + tl.maximum(tl.minimum(begin + reach + 1, stop) - left, 0) // COLUMNS * COLUMNS
+    for start in range(low, left, COLUMNS):
+        acc, total, most = _forward_step(
+            acc, total, most, asked, rows, start + tl.arange(0, COLUMNS), low, stop, key, value, stride,
+            seed, dropout, reach, scale, WIDTH, True, DROPS, PRECISION,
+        )  # fmt: skip
+    for start in range(left, right, COLUMNS):
+        acc, total, most = _forward_step(
+            acc, total, most, asked, rows, start + tl.arange(0, COLUMNS), low, stop, key, value, stride,
+            seed, dropout, reach, scale, WIDTH, False, DROPS, PRECISION,
+        )  # fmt: skip
+    for start in range(right, high, COLUMNS):
+        acc, total, most = _forward_step(
+            acc, total, most, asked, rows, start + tl.arange(0, COLUMNS), low, stop, key, value, stride,
+            seed, dropout, reach, scale, WIDTH, True, DROPS, PRECISION,
+        )  # fmt: skip
     acc = acc / total[:, None]
     tl.store(
         _rows_of(answers + head * WIDTH, rows, answer_stride, WIDTH), acc.to(asked.dtype), mask=own[:, None]
