@@ -27,8 +27,8 @@ if TYPE_CHECKING:  # the runner loads this file too and has no use for SQL
     from postq.jobs.leases import Lease
     from postq.learning.data import SplitEntry
 
-SCORING_TOKENS = 16_384
-"""Padded tokens in one batch of an encoder."""
+SCORING_TOKENS = {"cpu": 16_384}
+"""Tokens in one batch of an encoder, where that is not as many as in a classification."""
 
 
 def run(request: RunRequest, spec: EvaluateSpec, *, hooks: Hooks, resident: Resident) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def run(request: RunRequest, spec: EvaluateSpec, *, hooks: Hooks, resident: Resi
     bundle, scorer = resident.scorer(
         bundle_of(request),
         request.device,
-        max_tokens_per_batch=SCORING_TOKENS,
+        max_tokens_per_batch=SCORING_TOKENS.get(request.device.kind),
         batch_divisor=request.batch_divisor,
     )
     check_fingerprint(request, bundle)

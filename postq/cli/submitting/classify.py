@@ -38,8 +38,9 @@ def classify_corpus(
         typer.Option(
             metavar="N",
             min=1,
-            help="Tokens in one batch of an encoder; lower needs less memory. By default 16384, but one "
-            "document at a time on a CPU, so that the result is the same however the work is cut.",
+            help="Tokens in one batch of an encoder; lower needs less memory. By default 65536 for a "
+            "Longformer on CUDA and 16384 otherwise, but one document at a time on a CPU, so that the result "
+            "is the same however the work is cut.",
             show_default=False,
         ),
     ] = None,

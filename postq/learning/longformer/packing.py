@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from postq.errors import BadInput
+from postq.learning.longformer.transfer import send
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,12 +75,12 @@ class PackedBatch:
     @cached_property
     def global_index(self) -> Tensor:
         """(globals,) int64 stream positions of all global tokens, on the stream's device."""
-        return torch.tensor(self.global_positions, dtype=torch.long).to(self.device)
+        return send(torch.tensor(self.global_positions, dtype=torch.long), self.device)
 
     @cached_property
     def first_index(self) -> Tensor:
         """(docs,) int64 stream positions of the first tokens, on the stream's device."""
-        return torch.tensor(self.bounds[:-1], dtype=torch.long).to(self.device)
+        return send(torch.tensor(self.bounds[:-1], dtype=torch.long), self.device)
 
     @cached_property
     def plans(self) -> dict[Any, Any]:
@@ -105,13 +106,13 @@ def pack(
     bounds = tuple(int(bound) for bound in (offsets.tolist() if isinstance(offsets, Tensor) else offsets))
     _check_bounds(token_ids, bounds)
     _check_vocabulary(token_ids, limits)
-    token_ids = token_ids.to(device, torch.long, non_blocking=True)
+    token_ids = token_ids.to(torch.long)
     positions = _positions(token_ids, bounds, limits.padding_id)
     _check_positions(positions, bounds, limits)
     return PackedBatch(
-        token_ids=token_ids,
-        position_ids=positions,
-        token_type_ids=None if token_type_ids is None else token_type_ids.to(device),
+        token_ids=send(token_ids, device),
+        position_ids=send(positions, device),
+        token_type_ids=None if token_type_ids is None else send(token_type_ids, device),
         bounds=bounds,
         globals_of=_globals_of(bounds, global_positions),
     )
@@ -184,12 +185,10 @@ def _positions(token_ids: Tensor, bounds: tuple[int, ...], padding_id: int) -> T
     """Positions count the tokens of a document that are not padding; padding keeps the padding position."""
     real = token_ids != padding_id
     counted = torch.cumsum(real, 0)
-    starts = torch.tensor(bounds[:-1], dtype=torch.long)
-    lengths = torch.tensor([stop - start for start, stop in pairwise(bounds)], dtype=torch.long)
-    before = torch.where(
-        (starts > 0).to(token_ids.device), counted[(starts - 1).clamp_min(0).to(token_ids.device)], 0
-    )
-    base = torch.repeat_interleave(before, lengths.to(token_ids.device), output_size=bounds[-1])
+    edges = send(torch.tensor(bounds, dtype=torch.long), token_ids.device)
+    starts, lengths = edges[:-1], torch.diff(edges)
+    before = torch.where(starts > 0, counted[(starts - 1).clamp_min(0)], 0)
+    base = torch.repeat_interleave(before, lengths, output_size=bounds[-1])
     return (counted - base) * real + padding_id
 
 

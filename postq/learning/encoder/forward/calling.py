@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import LongformerForSequenceClassification, LongformerModel
 
@@ -14,6 +13,7 @@ from postq.learning.encoder.forward.compute import autocast
 from postq.learning.encoder.forward.label_attention import LabelAttentionClassifier, PackedLabelAttention
 from postq.learning.encoder.tokens.tokeniser import TokenIds
 from postq.learning.longformer import FastLongformer, accelerate
+from postq.learning.longformer.transfer import send
 
 Pooling = Literal["max", "mean"]
 CUDA_MULTIPLE = 8
@@ -52,10 +52,16 @@ def scoring_form(model: nn.Module) -> nn.Module:
     return form
 
 
+def pads(model: nn.Module) -> bool:
+    """True where `forward_logits` pads a batch to its longest piece, False where it packs the pieces."""
+    fast = model.fast if isinstance(model, PackedLabelAttention) else model
+    return not isinstance(fast, FastLongformer) or fast.choice.attention == "stock"
+
+
 def forward_logits(model: nn.Module, batch: Batch) -> Tensor:
     """Logits (pieces, labels) in float32 of a `runnable_form`; bf16 autocast where the device has it."""
     if isinstance(model, FastLongformer | PackedLabelAttention):
-        stream, offsets = _packed(batch, model.device)
+        stream, offsets = _packed(batch)
         with autocast(model.device):
             return model.forward_packed(stream, offsets).float()
     device = next(model.parameters()).device
@@ -69,15 +75,16 @@ def hidden_states(model: LabelAttentionClassifier, batch: Batch) -> list[Tensor]
     form = runnable_form(model)
     lengths = [len(piece) for piece in batch.pieces]
     if isinstance(form, PackedLabelAttention):
-        stream, offsets = _packed(batch, form.device)
+        stream, offsets = _packed(batch)
         return list(torch.split(form.fast.hidden_packed(stream, offsets), lengths))
     inputs = _model_inputs(model, batch, next(model.parameters()).device)
     padded = model.backbone(**inputs).last_hidden_state
     return [states[:length] for states, length in zip(padded, lengths, strict=True)]
 
 
-def _packed(batch: Batch, device: torch.device) -> tuple[Tensor, list[int]]:
-    stream = _to_device(np.concatenate(batch.pieces).astype(np.int64), device)
+def _packed(batch: Batch) -> tuple[Tensor, list[int]]:
+    """The stream stays on the host, where its ids can be checked; the form sends it on."""
+    stream = torch.from_numpy(np.concatenate(batch.pieces).astype(np.int64))
     return stream, np.cumsum([0, *(len(piece) for piece in batch.pieces)]).tolist()
 
 
@@ -99,14 +106,10 @@ def padded_inputs(batch: Batch, *, pad_id: int, device: torch.device) -> dict[st
     for row, piece in enumerate(batch.pieces):
         ids[row, : len(piece)] = piece
         mask[row, : len(piece)] = 1
-    return {"input_ids": _to_device(ids, device), "attention_mask": _to_device(mask, device)}
-
-
-def _to_device(array: NDArray[np.int64], device: torch.device) -> Tensor:
-    tensor = torch.from_numpy(array)
-    if device.type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
+    return {
+        "input_ids": send(torch.from_numpy(ids), device),
+        "attention_mask": send(torch.from_numpy(mask), device),
+    }
 
 
 def _pad_id(model: nn.Module) -> int:

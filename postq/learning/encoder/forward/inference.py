@@ -10,21 +10,23 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from postq.contracts.device import Device
-from postq.learning.encoder.forward.calling import Batch, Pooling, forward_logits
+from postq.learning.encoder.forward.calling import Batch, Pooling, forward_logits, pads
 from postq.learning.encoder.forward.compute import is_out_of_memory, release_memory
 from postq.learning.encoder.tokens.tokeniser import TokenIds, TokenisedText
+from postq.learning.longformer import best_token_budget
 
 log = structlog.get_logger()
 Logits = NDArray[np.float32]
 
 ONE_AT_A_TIME = 1
 """Tokens: a batch always holds at least one sequence, and with this budget no other."""
-ACCELERATOR_TOKENS = 16_384
+PADDED_TOKENS = 16_384
+"""Tokens, padding included, of an encoder without a packed form in a batch on an accelerator."""
 
 
 @dataclass(slots=True)
 class TokenBudget:
-    """The most padded tokens in one batch; halves for good when the device runs out of memory."""
+    """The most tokens in one batch, padding included; halves for good when the device runs out of memory."""
 
     tokens: int
 
@@ -33,15 +35,19 @@ class TokenBudget:
         self.tokens = max(1, self.tokens // 2)
 
 
-def token_budget(device: Device, *, asked: int | None, divisor: int) -> TokenBudget:
+def token_budget(model: nn.Module, device: Device, *, asked: int | None, divisor: int) -> TokenBudget:
     """The budget asked for; by default one document at a time on a CPU, a full batch on an accelerator.
+
+    `model` is the form that will run.
 
     How a matrix product is cut, and so its last bits, follows from the shape of the whole batch. Alone, a
     document has the same shape and hence the same score whatever shard, attempt or order it comes in. On a
     CPU that costs nothing from about 500 tokens on (docs/performance.md).
     """
-    if asked is None:
-        asked = ONE_AT_A_TIME if device.kind == "cpu" else ACCELERATOR_TOKENS
+    if asked is None and device.kind == "cpu":
+        asked = ONE_AT_A_TIME
+    elif asked is None:
+        asked = PADDED_TOKENS if pads(model) else best_token_budget(device.kind)
     return TokenBudget(max(1, asked // divisor))
 
 
@@ -110,11 +116,11 @@ def _piece_logits(
     """Batches of pieces with their logits; on CUDA each is read back while the next one runs."""
     queue = [_Piece(index, ids) for index, document in enumerate(documents) for ids in document.pieces]
     queue.sort(key=lambda piece: len(piece.ids), reverse=True)
-    start = 0
+    padded, start = pads(model), 0
     pending: tuple[list[_Piece], _Readback] | None = None
     while start < len(queue):
         before_batch()
-        pieces = _next_batch(queue, start, budget=budget)
+        pieces = _next_batch(queue, start, budget=budget, padded=padded)
         logits = _forward_or_halve(model, pieces, budget=budget)
         if logits is None:
             continue
@@ -126,10 +132,16 @@ def _piece_logits(
         yield pending[0], pending[1].numpy()
 
 
-def _next_batch(queue: list[_Piece], start: int, *, budget: TokenBudget) -> list[_Piece]:
-    # The queue is sorted, so the first piece is the longest and decides the padding.
-    count = max(1, budget.tokens // len(queue[start].ids))
-    return queue[start : start + count]
+def _next_batch(queue: list[_Piece], start: int, *, budget: TokenBudget, padded: bool) -> list[_Piece]:
+    """As many pieces as the budget holds, and at least one."""
+    sizes = _sizes(queue[start:], padded=padded)
+    return queue[start : start + max(1, int(np.searchsorted(sizes, budget.tokens, side="right")))]
+
+
+def _sizes(pieces: Sequence[_Piece], *, padded: bool) -> NDArray[np.int64]:
+    """(pieces,) tokens of a batch of the first one, the first two and so on; the first is the longest."""
+    lengths = np.array([len(piece.ids) for piece in pieces], dtype=np.int64)
+    return np.arange(1, len(pieces) + 1) * lengths[0] if padded else np.cumsum(lengths)
 
 
 def _forward_or_halve(model: nn.Module, pieces: list[_Piece], *, budget: TokenBudget) -> Tensor | None:
@@ -141,7 +153,7 @@ def _forward_or_halve(model: nn.Module, pieces: list[_Piece], *, budget: TokenBu
     except RuntimeError as exc:
         if len(pieces) == 1 or not is_out_of_memory(exc):
             raise
-        budget.tokens = len(pieces) * len(pieces[0].ids)
+        budget.tokens = int(_sizes(pieces, padded=pads(model))[-1])
         budget.halve()
         log.warning("The device ran out of memory; the batch is halved.", token_budget=budget.tokens)
     release_memory(next(model.parameters()).device)

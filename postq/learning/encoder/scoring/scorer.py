@@ -58,7 +58,7 @@ class EncoderScorer:
         backbone = load_classifier(bundle.path, labels=bundle.labels, head=self._settings.head)
         self._labels = bundle.labels
         self._runs = scoring_form(backbone.model.to(target))
-        self._budget = token_budget(device, asked=max_tokens_per_batch, divisor=batch_divisor)
+        self._budget = token_budget(self._runs, device, asked=max_tokens_per_batch, divisor=batch_divisor)
         self._processes = wanted_processes(device)
         self._pool: TokeniserPool | None = None
         self._tokeniser = TextTokeniser(

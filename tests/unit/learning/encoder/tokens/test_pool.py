@@ -122,7 +122,8 @@ def test_a_document_beyond_the_limit_is_a_chunk_of_its_own(monkeypatch: pytest.M
     ("device", "share", "asked", "wanted"),
     [
         (CPU, "16", "", 0),
-        (GPU, "16", "", 8),
+        (GPU, "16", "", 15),
+        (GPU, "64", "", 16),
         (GPU, "4", "", 3),
         (GPU, "1", "", 0),
         (GPU, "4", "0", 0),
