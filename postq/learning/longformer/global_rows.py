@@ -80,14 +80,13 @@ def _absorbed(marked: Tensor, attention: Any, heads: int) -> Tensor:
     asked = _by_head(linear(marked.to(wide), query.weight.to(wide), query.bias.to(wide)), heads)
     scale = 1.0 / math.sqrt(asked.shape[-1])
     weight = _weight_by_head(attention.key_global, heads, wide)
-    absorbed: Tensor = torch.einsum("ghd,hdc->ghc", asked * scale, weight)
-    return absorbed
+    return torch.matmul((asked * scale).transpose(0, 1), weight).transpose(0, 1)
 
 
 def _project(pooled: Tensor, mass: Tensor | None, value: nn.Linear, heads: int) -> Tensor:
     """Through the value weights; without dropout the weights of a mean sum to one."""
     weight = _weight_by_head(value, heads, pooled.dtype)
-    summed: Tensor = torch.einsum("ghc,hdc->ghd", pooled, weight)
+    summed = torch.matmul(pooled.transpose(0, 1), weight.transpose(1, 2)).transpose(0, 1)
     bias = _by_head(value.bias.to(pooled.dtype), heads)
     return summed + (bias if mass is None else mass[..., None] * bias)
 

@@ -1,7 +1,60 @@
-"""Triton kernel of the erf GELU's backward pass."""
+"""Triton kernels of the erf GELU: behind the product that it follows, and its backward pass."""
 
 import triton
 import triton.language as tl
+
+
+@triton.jit
+def polynomial_gelu(given):
+    """x Φ(x) for float32 x, off by at most 6e-6: a hundredth of what bfloat16 rounds away from 1.
+
+    Φ(x) = 1/2 + x P(x²) on |x| ≤ 4.75, and 0 or 1 beyond; P of degree 10 in 2 (x / 4.75)² - 1, fitted by
+    reweighted least squares (Lawson) to the largest error of x Φ(x). The library's erf takes more than
+    half as long as the product before it, and nothing overlaps the two.
+    """
+    near = tl.minimum(tl.maximum(given, -4.75), 4.75)
+    at = near * near * (2.0 / (4.75 * 4.75)) - 1.0
+    found = 0.0014720527 * at - 0.00400701871
+    found = found * at + 0.00473744096
+    found = found * at - 0.00678227686
+    found = found * at + 0.0135172068
+    found = found * at - 0.021852083
+    found = found * at + 0.0303962591
+    found = found * at - 0.0405309568
+    found = found * at + 0.0532334483
+    found = found * at - 0.0736692721
+    found = found * at + 0.148748357
+    return given * (near * found + 0.5)
+
+
+@triton.jit
+def product_gelu(
+    states, weight, bias, widened, count, hidden, width, programs,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr, GROUP: tl.constexpr,
+):  # fmt: skip
+    """`widened` (count, width): the GELU of states · weightᵀ + bias.
+
+    Descriptors of `states` (count, hidden) in blocks of (ROWS, DEPTH), of `weight` (width, hidden) in blocks
+    of (COLUMNS, DEPTH), of `widened` in blocks of (ROWS, COLUMNS / 2). `bias`: (width,). Each of the
+    `programs` takes one tile after another, GROUP rows of tiles at a time, which share what they read.
+    """
+    half: tl.constexpr = COLUMNS // 2
+    down, across = tl.cdiv(count, ROWS), tl.cdiv(width, COLUMNS)
+    for tile in tl.range(tl.program_id(0), down * across, programs, flatten=True):
+        group = tile // (GROUP * across)
+        tall = min(down - group * GROUP, GROUP)
+        row = (group * GROUP + tile % (GROUP * across) % tall) * ROWS
+        column = tile % (GROUP * across) // tall * COLUMNS
+        acc = tl.zeros([ROWS, COLUMNS], tl.float32)
+        for depth in range(0, hidden, DEPTH):
+            acc = tl.dot(states.load([row, depth]), weight.load([column, depth]).T, acc)
+        left, right = tl.split(tl.permute(tl.reshape(acc, (ROWS, 2, half)), (0, 2, 1)))
+        columns = column + tl.arange(0, half)
+        shift = tl.load(bias + columns, mask=columns < width, other=0.0).to(tl.float32)
+        widened.store([row, column], polynomial_gelu(left + shift[None, :]).to(widened.dtype))
+        columns += half
+        shift = tl.load(bias + columns, mask=columns < width, other=0.0).to(tl.float32)
+        widened.store([row, column + half], polynomial_gelu(right + shift[None, :]).to(widened.dtype))
 
 
 @triton.jit

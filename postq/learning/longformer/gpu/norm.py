@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from postq.learning.longformer.gpu.norm_kernels import add_norm, add_norm_backward
 from postq.learning.longformer.packing import PackedBatch
+from postq.learning.longformer.transfer import send
 
 ROWS, WARPS = 4, 4
 PROGRAMS = 1_056
@@ -109,7 +110,7 @@ def _document_of(batch: PackedBatch) -> Tensor:
     if found is None:
         numbers = torch.full((batch.tokens,), -1, dtype=torch.int32)
         numbers[list(batch.bounds[:-1])] = torch.arange(batch.documents, dtype=torch.int32)
-        found = batch.plans["document of first"] = numbers.to(batch.device, non_blocking=True)
+        found = batch.plans["document of first"] = send(numbers, batch.device)
     documents: Tensor = found
     return documents
 

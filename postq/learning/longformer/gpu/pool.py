@@ -9,6 +9,7 @@ from torch import Tensor
 
 from postq.learning.longformer.gpu.pool_kernels import join_chunks, pool_backward, pool_chunks
 from postq.learning.longformer.packing import PackedBatch
+from postq.learning.longformer.transfer import send
 
 MOST_HEADS, MOST_HIDDEN = 16, 1_024
 """A program holds what all heads ask with, and a mean state for each."""
@@ -16,8 +17,10 @@ BACKWARD_BYTES = 132 * 1_024
 """Shared memory that the backward pass takes, which consumer cards do not have."""
 CHUNK = 128
 """Tokens that a program reads."""
-TOKENS, WARPS, STAGES = 16, 8, 2
-"""How a chunk is read, and what the kernels are compiled for."""
+TOKENS = 16
+"""Tokens of a chunk read at once."""
+FORWARD, BACKWARD = {"num_warps": 4, "num_stages": 3}, {"num_warps": 8, "num_stages": 2}
+"""What the kernels are compiled for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +79,9 @@ def _plan(batch: PackedBatch) -> Chunks:
     own = torch.zeros(batch.documents, len(owners))
     own[owners, torch.arange(len(owners))] = 1.0
     return Chunks(
-        table=table.to(torch.int32).to(batch.device, non_blocking=True),
-        spans=spans.to(torch.int32).to(batch.device, non_blocking=True),
-        owners=own.to(batch.device, non_blocking=True),
+        table=send(table.to(torch.int32), batch.device),
+        spans=send(spans.to(torch.int32), batch.device),
+        owners=send(own, batch.device),
     )
 
 
@@ -92,8 +95,7 @@ class _Pool(torch.autograd.Function):
         highest, totals = stream.new_empty(2, count, heads, dtype=torch.float32)
         pool_chunks[(count,)](
             stream, asking, sums, highest, totals, chunks.table, heads,
-            HEADS=MOST_HEADS, HIDDEN=hidden, BLOCK=_block(hidden), TOKENS=TOKENS,
-            num_warps=WARPS, num_stages=STAGES,
+            HEADS=MOST_HEADS, HIDDEN=hidden, BLOCK=_block(hidden), TOKENS=TOKENS, **FORWARD,
         )  # fmt: skip
         pooled = stream.new_empty(documents, heads, hidden, dtype=torch.float32)
         weights = stream.new_empty(documents, heads, dtype=torch.float32)
@@ -117,7 +119,7 @@ class _Pool(torch.autograd.Function):
         pool_backward[(count,)](
             stream, asking, gradient.to(stream.dtype).contiguous(), weights, deltas, of_stream, of_asking,
             chunks.table, heads, HEADS=MOST_HEADS, HIDDEN=hidden, BLOCK=_block(hidden), TOKENS=TOKENS,
-            num_warps=WARPS, num_stages=STAGES,
+            **BACKWARD,
         )  # fmt: skip
         with torch.autocast(stream.device.type, enabled=False):
             summed = (chunks.owners @ of_asking.flatten(1)).view(asking.shape)

@@ -13,6 +13,7 @@ from postq.learning.longformer.gpu.window_kernels import (
     window_forward,
 )
 from postq.learning.longformer.packing import PackedBatch
+from postq.learning.longformer.transfer import send
 
 WIDTHS = (16, 32, 64, 128)
 """Widths of a head that the kernels take."""
@@ -73,8 +74,8 @@ def _plan(batch: PackedBatch) -> Blocks:
     own = torch.zeros(batch.documents, len(owners))
     own[owners, torch.arange(len(owners))] = 1.0
     return Blocks(
-        table=table.to(torch.int32).to(batch.device, non_blocking=True),
-        owners=own.to(batch.device, non_blocking=True),
+        table=send(table.to(torch.int32), batch.device),
+        owners=send(own, batch.device),
     )
 
 
@@ -95,6 +96,7 @@ class _WindowAttention(torch.autograd.Function):
                 projected.stride(0), answers.stride(0), tokens, reach, _scale(width),
                 WIDTH=width, ROWS=TALL, COLUMNS=FORWARD.columns, DROPS=dropout > 0, KEEPS=keeps,
                 PRECISION=_precision(projected), num_warps=FORWARD.warps, num_stages=FORWARD.stages,
+                maxnreg=_registers(projected, dropout),
             )  # fmt: skip
         answers.index_copy_(0, batch.first_index, rows.to(answers.dtype))
         ctx.save_for_backward(projected, answers, sums)
@@ -146,6 +148,15 @@ def _launch_backward(
         ctx.seed, ctx.dropout, projected.stride(0), answers.stride(0), found.stride(0), tokens, ctx.reach,
         _scale(width), COLUMNS=KEYS.columns, num_warps=KEYS.warps, num_stages=KEYS.stages, **options,
     )  # fmt: skip
+
+
+def _registers(projected: Tensor, dropout: float) -> int | None:
+    """Most registers of a thread in the forward pass: 128 let a fourth program share a multiprocessor.
+
+    Where a program needs many more, keeping them in memory would cost more than it gains.
+    """
+    many = projected.element_size() > 2 or projected.shape[-1] > 64 or dropout > 0
+    return None if many else 128
 
 
 def _scale(width: int) -> float:

@@ -32,23 +32,17 @@ def _rows_of(pointer, rows, stride, WIDTH: tl.constexpr):
 
 
 @triton.jit
-def _forward_step(
-    acc, total, most, query, rows, columns, low, stop, key, value, stride,
-    seed, dropout, reach, scale,
-    WIDTH: tl.constexpr, MASKED: tl.constexpr, DROPS: tl.constexpr, PRECISION: tl.constexpr,
+def _softmax_step(
+    acc, total, most, query, keys, values, rows, columns, lowest, span, seed, dropout, reach, scale,
+    MASKED: tl.constexpr, DROPS: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """The running softmax of a block of queries after one more block of keys."""
-    if MASKED:
-        inside = (columns >= low) & (columns < stop)
-        keys = tl.load(_rows_of(key, columns, stride, WIDTH), mask=inside[:, None], other=0.0)
-        values = tl.load(_rows_of(value, columns, stride, WIDTH), mask=inside[:, None], other=0.0)
-    else:
-        keys = tl.load(_rows_of(key, columns, stride, WIDTH))
-        values = tl.load(_rows_of(value, columns, stride, WIDTH))
+    """The running softmax of a block of queries after one more block of keys.
+
+    A query reads the keys from `lowest` to `lowest` + `span`; without MASKED it reads all of them.
+    """
     scores = tl.dot(query, tl.trans(keys), input_precision=PRECISION)
     if MASKED:
-        placed = tl.where(inside, columns, -(2**30))
-        near = (placed[None, :] - (rows - reach)[:, None]).to(tl.uint32) <= 2 * reach
+        near = (columns[None, :] - lowest[:, None]).to(tl.uint32) <= span[:, None]
         scores = tl.where(near, scores, float("-inf"))
     higher = tl.maximum(most, tl.max(scores, 1) * scale)
     shares = tl.exp2(scores * scale - higher[:, None])
@@ -59,6 +53,22 @@ def _forward_step(
     acc = acc * shrink[:, None]
     acc = tl.dot(shares.to(values.dtype), values, acc, input_precision=PRECISION)
     return acc, total, higher
+
+
+@triton.jit
+def _edge_step(
+    acc, total, most, query, rows, columns, lowest, span, low, stop, key, value, stride,
+    seed, dropout, reach, scale,
+    WIDTH: tl.constexpr, DROPS: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """The same at an end of the window, where not every query reads every key."""
+    inside = ((columns >= low) & (columns < stop))[:, None]
+    keys = tl.load(_rows_of(key, columns, stride, WIDTH), mask=inside, other=0.0)
+    values = tl.load(_rows_of(value, columns, stride, WIDTH), mask=inside, other=0.0)
+    return _softmax_step(
+        acc, total, most, query, keys, values, rows, columns, lowest, span,
+        seed, dropout, reach, scale, True, DROPS, PRECISION,
+    )  # fmt: skip
 
 
 @triton.jit
@@ -96,20 +106,26 @@ def window_forward(
     left = low + tl.cdiv(tl.maximum(last - 1 - reach - low, 0), COLUMNS) * COLUMNS
     left = tl.minimum(left, high)
     right = left + tl.maximum(tl.minimum(begin + reach + 1, stop) - left, 0) // COLUMNS * COLUMNS
+    lowest = tl.maximum(rows - reach, first + 1)
+    span = (tl.minimum(rows + reach, stop - 1) - lowest).to(tl.uint32)
+    steps = tl.arange(0, COLUMNS)
     for start in range(low, left, COLUMNS):
-        acc, total, most = _forward_step(
-            acc, total, most, asked, rows, start + tl.arange(0, COLUMNS), low, stop, key, value, stride,
-            seed, dropout, reach, scale, WIDTH, True, DROPS, PRECISION,
+        acc, total, most = _edge_step(
+            acc, total, most, asked, rows, start + steps, lowest, span, low, stop, key, value, stride,
+            seed, dropout, reach, scale, WIDTH, DROPS, PRECISION,
         )  # fmt: skip
+    keys, values = _rows_of(key, left + steps, stride, WIDTH), _rows_of(value, left + steps, stride, WIDTH)
     for start in range(left, right, COLUMNS):
-        acc, total, most = _forward_step(
-            acc, total, most, asked, rows, start + tl.arange(0, COLUMNS), low, stop, key, value, stride,
-            seed, dropout, reach, scale, WIDTH, False, DROPS, PRECISION,
+        acc, total, most = _softmax_step(
+            acc, total, most, asked, tl.load(keys), tl.load(values), rows, start + steps, lowest, span,
+            seed, dropout, reach, scale, False, DROPS, PRECISION,
         )  # fmt: skip
+        keys += COLUMNS * stride
+        values += COLUMNS * stride
     for start in range(right, high, COLUMNS):
-        acc, total, most = _forward_step(
-            acc, total, most, asked, rows, start + tl.arange(0, COLUMNS), low, stop, key, value, stride,
-            seed, dropout, reach, scale, WIDTH, True, DROPS, PRECISION,
+        acc, total, most = _edge_step(
+            acc, total, most, asked, rows, start + steps, lowest, span, low, stop, key, value, stride,
+            seed, dropout, reach, scale, WIDTH, DROPS, PRECISION,
         )  # fmt: skip
     acc = acc / total[:, None]
     tl.store(
