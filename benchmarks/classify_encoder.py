@@ -21,8 +21,10 @@ from typing import Any
 
 from benchmarks.recording import record
 
-TOLERANCE = 1e-4
-"""Largest difference between stored scores and the bare loop's."""
+TOLERANCE = {"cpu": 1e-4}
+ROUNDED_TOLERANCE = 2e-2
+"""Largest difference between stored scores and the bare loop's, and the same in bfloat16, in which scores
+depend on what shares a batch."""
 TRAINING_DOCUMENTS = 60
 MAX_TOKENS = 2_048
 
@@ -209,7 +211,7 @@ def bare_process(bench: Bench, asked: argparse.Namespace, threads: int) -> dict[
     return found
 
 
-def check_equal(bench: Bench, job: int) -> float:
+def check_equal(bench: Bench, job: int, *, most: float) -> float:
     """The largest difference between stored scores and the bare loop's; ends the program when too large."""
     import numpy as np
 
@@ -218,7 +220,7 @@ def check_equal(bench: Bench, job: int) -> float:
         [[pair["score"] for pair in json.loads(line)["scores"]] for line in found.splitlines()], np.float32
     )
     difference = float(np.abs(stored - np.load(bench.folder / "bare.npy")).max())
-    if not difference <= TOLERANCE:
+    if not difference <= most:
         raise SystemExit(f"the programs differ by {difference}")
     return difference
 
@@ -226,12 +228,13 @@ def check_equal(bench: Bench, job: int) -> float:
 def measure(bench: Bench, asked: argparse.Namespace, threads: int) -> tuple[dict[str, Any], float]:
     """Medians over interleaved rounds, and the largest difference between the outputs."""
     runs, loops, off = [], [], 0.0
+    most = TOLERANCE.get(asked.device.partition(":")[0], ROUNDED_TOLERANCE)
     with bench.worker():
         bench.prepare()
         for _ in range(asked.rounds):
             loops.append(bare_process(bench, asked, threads))
             runs.append(classified(bench))
-            off = max(off, check_equal(bench, int(runs[-1]["job"])))
+            off = max(off, check_equal(bench, int(runs[-1]["job"]), most=most))
     return _row(runs, loops), off
 
 
@@ -269,6 +272,7 @@ def main() -> None:
         return
     from postq.devices import usable_cores
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the worker ends too
     threads = int(os.environ.get("OMP_NUM_THREADS", usable_cores()))
     with tempfile.TemporaryDirectory() as name:
         bench = Bench(Path(name), asked)

@@ -64,7 +64,10 @@ def options() -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--threads", type=int, help="default: the count that multiplies fastest now")
-    return parser.parse_args()
+    given = parser.parse_args()
+    if given.padded and given.padded > given.batch:
+        parser.error("--padded must not be larger than --batch")
+    return given
 
 
 def main() -> None:

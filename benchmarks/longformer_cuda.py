@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 
 from benchmarks._cuda_checks import BFLOAT16, KERNELS, Row, checks, failed
 from benchmarks._longformer import (
@@ -29,6 +30,10 @@ from benchmarks._longformer import (
     rounds,
 )
 from benchmarks.recording import record
+from postq.contracts.device import Device
+from postq.learning.encoder.forward.calling import scoring_form
+from postq.learning.encoder.forward.inference import document_logits, token_budget
+from postq.learning.encoder.tokens.tokeniser import TokenisedText
 from postq.learning.longformer import accelerate, plan_batches
 
 MEGABYTE = 2**20
@@ -81,7 +86,8 @@ def keep(name: str, rows: list[Row], **parameters: int) -> None:
     """Record one table."""
     method = (
         f"{parameters['rounds']} interleaved rounds of (product peak, stock, ours) after one to warm up, "
-        "bfloat16, base size, random weights; medians of seconds, ratios within a round (median and least). "
+        "bfloat16, base size, random weights; `as postq scores` keeps parameters and residual stream in "
+        "float32, in batches of the default size; medians of seconds, ratios within a round (median, least). "
         "The share counts only the work that exact logits need, against the best 8,192-square product of the "
         "same round. Stock takes the fastest of several batch sizes. Exactness was checked first."
     )
@@ -103,7 +109,7 @@ def forward_table(lengths: Sequence[int], layers: int, count: int, kernels: Sequ
 def _forward_rows(model: Any, length: int, layers: int, count: int, kernels: Sequence[str]) -> list[Row]:
     docs = documents([length] * max(1, 65_536 // length))
     works: dict[str, Callable[[], object]] = {
-        "stock": partial(run_stock, model, docs, best_batch(model, docs))
+        "stock": partial(run_stock, model, docs, best_batch(model, docs[:32]))
     }
     for kernel in kernels:
         works[kernel] = partial(accelerate(model, attention=kernel).forward_packed, *packed(docs))
@@ -130,6 +136,7 @@ def real_table(
         plan = [[docs[i] for i in members] for members in plan_batches(lengths, budget)]
         for kernel in kernels:
             works[f"{kernel}, {budget:,}"] = partial(run_packed, accelerate(model, attention=kernel), plan)
+    works["as postq scores"] = partial(run_scoring, as_scored(layers), docs)
     with torch.inference_mode():
         seen = rounds(works, count, device="cuda", peak=peak)
         memory = {name: most_memory(work) for name, work in works.items()}
@@ -190,6 +197,25 @@ def run_packed(fast: Any, plan: Sequence[Sequence[torch.Tensor]]) -> None:
     """Packed batches in the order given."""
     for batch in plan:
         fast.forward_packed(*packed(batch))
+
+
+def as_scored(layers: int) -> nn.Module:
+    """The same model as `classify-corpus` runs it: parameters in float32, products narrowed once."""
+    return scoring_form(base_model(layers=layers).cuda())
+
+
+def run_scoring(form: nn.Module, docs: Sequence[torch.Tensor]) -> None:
+    """Scores as `classify-corpus` makes them, from tokens in memory to logits in memory."""
+    device = Device(kind="cuda", index=0)
+    budget = token_budget(form, device, asked=None, divisor=1)
+    texts = [
+        TokenisedText(
+            pieces=(doc.numpy(),), tokens_total=len(doc), tokens_seen=len(doc), estimated=False, readable=True
+        )
+        for doc in docs
+    ]
+    for _ in document_logits(form, texts, budget=budget, pooling="max"):
+        pass
 
 
 def best_batch(model: Any, docs: Sequence[torch.Tensor]) -> int:
