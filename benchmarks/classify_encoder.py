@@ -79,7 +79,7 @@ class Bench:
         recipe = ("--epochs", 1, "--max-tokens", MAX_TOKENS, "--min-label-count", 5, "--no-baseline")
         chosen = ("--preset", "tiny-longformer", "--backbone", self._backbone())
         self.postq("submit-train", "learn", *chosen, *recipe, "--wait")
-        self.postq("classify-corpus", "learn", "--bundle", "job:1", "--wait")
+        self.postq("classify-corpus", "score", "--bundle", "job:1", "--wait")
 
     def _backbone(self) -> Path:
         from postq.learning.encoder.backbones.tiny import build_tiny_longformer, snapshot_texts
@@ -230,11 +230,17 @@ def measure(bench: Bench, asked: argparse.Namespace, threads: int) -> tuple[dict
     runs, loops, off = [], [], 0.0
     most = TOLERANCE.get(asked.device.partition(":")[0], ROUNDED_TOLERANCE)
     with bench.worker():
+        began = time.perf_counter()
         bench.prepare()
-        for _ in range(asked.rounds):
+        print(f"prepared in {time.perf_counter() - began:.0f} s", flush=True)
+        for at in range(asked.rounds):
             loops.append(bare_process(bench, asked, threads))
             runs.append(classified(bench))
             off = max(off, check_equal(bench, int(runs[-1]["job"]), most=most))
+            print(
+                f"round {at + 1}: {loops[-1]['model']:.2f} s bare, {runs[-1]['worker']:.2f} s worker",
+                flush=True,
+            )
     return _row(runs, loops), off
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from postq.learning.longformer.attention import LocalAttention
 from postq.learning.longformer.feed_forward import is_exact_gelu
 from postq.learning.longformer.global_rows import global_rows
+from postq.learning.longformer.gpu.first_rows import rows_of_firsts
 from postq.learning.longformer.gpu.norm import Normed, residual_norm
 from postq.learning.longformer.gpu.pool import can_pool, pool_documents
 from postq.learning.longformer.gpu.products import feed_forward, join, narrow, project, widen
@@ -51,6 +52,8 @@ class FusedLayer:
 
     def _global_rows(self, states: Normed, batch: PackedBatch) -> Tensor:
         pools = can_pool(states.narrow, batch, heads=self.heads, dropout=self._dropout)
+        if pools and not torch.is_grad_enabled() and states.narrow.shape[1] // self.heads in WIDTHS:
+            return rows_of_firsts(states, self._inner, batch, heads=self.heads)
         return global_rows(
             states.wide,
             self._inner,
