@@ -108,10 +108,9 @@ def matmul_peak(*, size: int = 2_048, dtype: torch.dtype = torch.float32, device
 
     On a CPU in float32 the best of MKL's and oneDNN's, which torch both carries, and postq's own.
     """
-    own = torch.Generator().manual_seed(
-        3
-    )  # random data: zeros and ones would let a GPU run cooler and faster
-    left, right = (torch.randn(size, size, generator=own).to(device, dtype) for _ in range(2))
+    # Random data: zeros and ones would let a GPU run cooler and faster.
+    own = torch.Generator(device).manual_seed(3)
+    left, right = (torch.randn(size, size, generator=own, device=device).to(dtype) for _ in range(2))
     product = torch.empty_like(left)
     works: list[Callable[[], object]] = [lambda: torch.mm(left, right, out=product)]
     if device == "cpu" and dtype == torch.float32:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ class Bench:
             max_tokens=MAX_TOKENS,
         )
 
-    @property
+    @cached_property
     def bundle(self) -> Path:
         """The folder of the trained bundle."""
         return Path(self.home / json.loads(self.postq("bundles", "show", "job:1", "--json"))["path"])

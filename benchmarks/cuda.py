@@ -20,6 +20,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = "tests/unit/learning/longformer"
 TRAINER = ("--device", "cuda:0", "--documents", "96", "--batch", "16", "--padded", "8", "--rounds", "2")
+SCORING = ("--device", "cuda:0", "--documents", "2500", "--hidden", "768", "--layers", "12", "--rounds", "2")
 SCARCE_SECONDS = 20
 """With less left than this nothing is begun: importing torch and compiling a kernel take as long."""
 
@@ -38,7 +39,7 @@ STEPS = (
     Step("tests of the kernels", ("pytest", "-q", f"{TESTS}/test_cuda.py", f"{TESTS}/gpu"), 0.25),
     Step("Longformer", ("benchmarks.longformer_cuda", "--rounds", "3", "--documents", "128"), 0.5),
     Step("Trainer", ("benchmarks.hf_trainer", *TRAINER), 0.5),
-    Step("bulk scoring", ("benchmarks.classify_encoder", "--device", "cuda:0", "--documents", "2000"), 0.9),
+    Step("bulk scoring", ("benchmarks.classify_encoder", *SCORING), 0.9),
     Step("several devices", ("benchmarks.data_parallel",), 1.0, devices=2),
 )
 
