@@ -12,7 +12,7 @@ def _of_head(pointer, head, columns, WIDTH: tl.constexpr, HIDDEN: tl.constexpr):
     return tl.load(place, mask=(columns < HIDDEN)[None, :], other=0.0).to(tl.float32)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["documents"])
 def ask(
     firsts, query, bias, key, asking, documents, scale,
     WIDTH: tl.constexpr, HIDDEN: tl.constexpr, DOCUMENTS: tl.constexpr, COLUMNS: tl.constexpr,
@@ -41,7 +41,7 @@ def ask(
         tl.store(asking + place, found.to(asking.dtype.element_ty), mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["documents"])
 def answer(
     pooled, value, bias, rows_of, documents,
     WIDTH: tl.constexpr, HIDDEN: tl.constexpr, DOCUMENTS: tl.constexpr, COLUMNS: tl.constexpr,

@@ -27,7 +27,7 @@ def polynomial_gelu(given):
     return given * (near * found + 0.5)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["count", "programs"])
 def product_gelu(
     states, weight, bias, widened, count, hidden, width, programs,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr, GROUP: tl.constexpr,
@@ -57,7 +57,7 @@ def product_gelu(
         widened.store([row, column + half], polynomial_gelu(right + shift[None, :]).to(widened.dtype))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["count", "stripes"])
 def gelu_backward(
     inner, gradient, of_inner, activated, of_bias, count, stripes,
     WIDTH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,

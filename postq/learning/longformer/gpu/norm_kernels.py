@@ -14,7 +14,7 @@ def _summed(update, states, shift, place, inside, seed, dropout, DROPS: tl.const
     return added * keep + tl.load(states + place, mask=inside, other=0.0).to(tl.float32), keep
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["seed", "count"], do_not_specialize_on_alignment=["scales"])
 def add_norm(
     update, bias, states, gain, shift, normed, narrow, means, scales, seed, dropout, count, epsilon,
     HIDDEN: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr,
@@ -44,7 +44,7 @@ def add_norm(
         tl.store(scales + rows, scale, mask=rows < count)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["seed", "count"], do_not_specialize_on_alignment=["scales"])
 def add_norm_backward(
     update, bias, states, gain, means, scales, gradient, narrow_gradient, document_of, of_firsts,
     of_update, of_states, of_vectors, seed, dropout, count,

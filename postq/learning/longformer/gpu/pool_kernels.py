@@ -26,7 +26,7 @@ def _store_by_head(pointer, found, heads, HEADS: tl.constexpr, HIDDEN: tl.conste
     tl.store(pointer + rows[:, None] * HIDDEN + columns[None, :], found, mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize_on_alignment=["totals"])
 def pool_chunks(
     states, asking, sums, highest, totals, chunks, heads,
     HEADS: tl.constexpr, HIDDEN: tl.constexpr, BLOCK: tl.constexpr, TOKENS: tl.constexpr,
@@ -66,7 +66,7 @@ def pool_chunks(
     tl.store(totals + chunk * heads + head, total, mask=head < heads)
 
 
-@triton.jit
+@triton.jit(do_not_specialize_on_alignment=["totals"])
 def join_chunks(
     sums, highest, totals, pooled, weights, spans, heads, HIDDEN: tl.constexpr, BLOCK: tl.constexpr
 ):

@@ -71,7 +71,7 @@ def _edge_step(
     )  # fmt: skip
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["seed", "tokens"])
 def window_forward(
     query, key, value, answers, sums, blocks, seed, dropout,
     stride, answer_stride, tokens, reach, scale,
@@ -156,7 +156,7 @@ def _query_step(
     return tl.dot(of_scores.to(keys.dtype), keys, of_query, input_precision=PRECISION)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["seed", "tokens"])
 def window_backward_queries(
     query, key, value, answers, gradient, sums, deltas, of_query, of_columns, blocks, seed, dropout,
     stride, answer_stride, gradient_stride, tokens, reach, scale,
@@ -247,7 +247,7 @@ def _key_step(
     return of_key, of_value
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["seed", "tokens"])
 def window_backward_keys(
     query, key, value, gradient, sums, deltas, of_key, of_value, blocks, seed, dropout,
     stride, answer_stride, gradient_stride, tokens, reach, scale,
