@@ -12,6 +12,7 @@ from postq.jobs.leases import Lease
 from postq.settings import Settings
 from postq.worker.backoff import Backoff, jittered
 from postq.worker.outages import is_outage
+from postq.worker.storing import Store, Storing
 
 BROKER_POLL_FACTOR = 5.0
 """With a broker, polling is only the net under lost nudges, so it is this much rarer."""
@@ -20,7 +21,11 @@ _log = structlog.get_logger()
 
 
 class Dispatcher:
-    """Claims shards and has them seen through, one at a time, until it is told to drain."""
+    """Claims shards and has them seen through, one at a time, until it is told to drain.
+
+    `see_through` may leave the storing of a result to be done: it is, beside the next attempt. The next shard
+    is claimed first, since SQLite would let the claim wait for the storing.
+    """
 
     def __init__(
         self,
@@ -30,7 +35,7 @@ class Dispatcher:
         worker_id: str,
         device: Device,
         loaded: Callable[[], str],
-        see_through: Callable[[Lease], None],
+        see_through: Callable[[Lease], Store | None],
         while_idle: Callable[[], None],
         on_change: Callable[[], None],
     ) -> None:
@@ -47,6 +52,7 @@ class Dispatcher:
         self._looked = 0  # up to which of these nothing was left to claim
         self._drain = threading.Event()
         self._backoff = Backoff()
+        self._storing = Storing()
         self.shard_id: int | None = None
 
     @property
@@ -94,14 +100,26 @@ class Dispatcher:
             self._changed.notify_all()
 
     def _work_until_idle(self) -> None:
-        while not self.draining:
-            with self._changed:
-                wanted = self._wanted
-            lease = self._claim()
-            if lease is None:
-                self._nothing_left(wanted)
-                return
-            self._work_on(lease)
+        unstored: Store | None = None
+        try:
+            while not self.draining:
+                with self._changed:
+                    wanted = self._wanted
+                self._storing.wait()  # before the claim: nobody renews a lease that waits for its attempt
+                lease = self._claim()
+                if lease is None and unstored is None:
+                    self._nothing_left(wanted)
+                    return
+                if unstored is not None:
+                    self._storing.begin(unstored)
+                    unstored = None
+                if lease is not None:
+                    unstored = self._work_on(lease)
+        finally:
+            if unstored is not None:
+                self._storing.begin(unstored)
+            self._storing.wait()
+            self._show(None)
 
     def _claim(self) -> Lease | None:
         with self._database.reading() as session:  # a look without locks, since most polls find nothing
@@ -118,16 +136,14 @@ class Dispatcher:
                 settings=self._settings,
             )
 
-    def _work_on(self, lease: Lease) -> None:
+    def _work_on(self, lease: Lease) -> Store | None:
         self._show(lease.shard_id)
-        try:
-            self._see_through(lease)
-        finally:
-            self._show(None)
+        return self._see_through(lease)
 
     def _show(self, shard_id: int | None) -> None:
-        self.shard_id = shard_id
-        self._on_change()
+        if shard_id != self.shard_id:
+            self.shard_id = shard_id
+            self._on_change()
 
     def _nothing_left(self, wanted: int) -> None:
         _log.debug("Nothing is left to claim.")

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import structlog
@@ -25,6 +26,7 @@ from postq.worker.folders import Folders
 from postq.worker.outages import is_outage
 from postq.worker.requests import make_request
 from postq.worker.runner_slot import RunnerSlot
+from postq.worker.storing import Store
 from postq.worker.watch import Ending, LeaseLost, Watch
 
 _log = structlog.get_logger()
@@ -50,16 +52,26 @@ class Supervisor:
         self._draining = draining
         self._folders = folders
 
-    def see_through(self, lease: Lease) -> None:
-        """Work on a claimed shard until its attempt ended and the database knows, or the lease is lost."""
+    def see_through(self, lease: Lease) -> Store | None:
+        """Work on a claimed shard until its attempt ended and the database knows, or the lease is lost.
+
+        The scores of a classification are left to be stored by what is returned, in any thread: of all
+        results they alone are large and come one after the other.
+        """
         reach(CrashPoint.AFTER_CLAIM)
         log = _log.bind(job=lease.job_id, shard=lease.shard_id, fence=lease.token)
         log.info("A shard was claimed.", kind=lease.kind.value, attempt=lease.attempts + 1)
         ending = self._run(lease)
         log.info("The attempt ended.", ending=type(ending).__name__)
+        if isinstance(ending, Finished) and lease.kind is JobKind.CLASSIFY:
+            return partial(self._close, lease, ending)
+        self._close(lease, ending)
+        self._keep_or_end_runner(lease, ending)
+        return None
+
+    def _close(self, lease: Lease, ending: Ending) -> None:
         self._settle(lease, ending)
         self._folders.drop_output(lease)
-        self._keep_or_end_runner(lease, ending)
 
     def _run(self, lease: Lease) -> Ending:
         """The attempt itself. An error on our own side fails it like one of the runner's."""

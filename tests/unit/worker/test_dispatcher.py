@@ -31,6 +31,7 @@ class Bench:
         self.hold = threading.Event()
         self.hold.set()
         self.act: Callable[[Lease], None] = self.end
+        self.leave: Callable[[Lease], Callable[[], None]] | None = None
         self.while_idle: Callable[[], None] = lambda: None
         self.dispatcher = Dispatcher(
             database=self,  # type: ignore[arg-type]
@@ -64,15 +65,20 @@ class Bench:
                 settings=self.settings,
             )
 
-    def _see_through(self, lease: Lease) -> None:
+    def _see_through(self, lease: Lease) -> Callable[[], None] | None:
         self.seen.append(lease)
         self.hold.wait(30)
+        if self.leave is not None:
+            return self.leave(lease)
         self.act(lease)
+        return None
 
 
 @contextmanager
-def running(database: Database, settings: Settings, **changes: Any) -> Iterator[Bench]:
+def running(database: Database, settings: Settings, *, hold: bool = False, **changes: Any) -> Iterator[Bench]:
     bench = Bench(database, settings.model_copy(update=changes))
+    if hold:
+        bench.hold.clear()
     bench.thread.start()
     try:
         yield bench
@@ -186,3 +192,108 @@ class _NoWait:
 
     def reset(self) -> None:
         pass
+
+
+class Shelf:
+    """Leaves every attempt's end to be stored, and lets a test hold the storing up."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.stored: list[int] = []
+        self.open = threading.Event()
+        bench.leave = self.leave
+
+    def leave(self, lease: Lease) -> Callable[[], None]:
+        def store() -> None:
+            self.open.wait(30)
+            self.bench.end(lease)
+            self.stored.append(lease.start_row)
+
+        return store
+
+
+def test_a_result_is_stored_beside_the_next_attempt_and_no_second_one(
+    stocked: Database, settings: Settings, submit_job: Callable[[], int]
+) -> None:
+    submit_job()
+    with running(stocked, settings, hold=True) as bench:
+        shelf = Shelf(bench)
+        bench.hold.set()
+        wait_until(lambda: len(bench.seen) == 2)  # the second began while the first is not stored
+        assert shelf.stored == []
+        bench.thread.join(0.2)
+        assert len(bench.seen) == 2  # and the third does not while the second waits to be stored
+        shelf.open.set()
+        wait_until(lambda: len(shelf.stored) == 3)
+    assert [lease.start_row for lease in bench.seen] == shelf.stored == [0, 10, 20]
+
+
+def test_what_the_last_result_makes_ready_is_worked_on_without_a_poll(
+    stocked: Database, settings: Settings, submit_job: Callable[[], int]
+) -> None:
+    submit_job()
+    with running(stocked, settings, hold=True, poll_seconds=10_000.0) as bench:
+        shelf = Shelf(bench)
+        shelf.open.set()
+        end = bench.end
+
+        def end_and_submit(lease: Lease) -> None:
+            end(lease)
+            if lease.start_row == 20 and len(bench.seen) == 3:
+                submit_job()
+
+        bench.end = end_and_submit  # type: ignore[method-assign]
+        bench.hold.set()
+        wait_until(lambda: len(shelf.stored) == 6)
+
+
+def test_a_result_is_stored_although_the_database_went_away_meanwhile(
+    stocked: Database, settings: Settings, submit_job: Callable[[], int]
+) -> None:
+    submit_job()
+    with running(stocked, settings, hold=True) as bench:
+        shelf = Shelf(bench)
+        shelf.open.set()
+        leave = bench.leave
+
+        def leave_and_lose(lease: Lease) -> Callable[[], None]:
+            bench.away = True
+            return leave(lease)
+
+        bench.leave = leave_and_lose
+        bench.hold.set()
+        wait_until(lambda: shelf.stored == [0])
+        bench.leave, bench.away = leave, False
+        wait_until(lambda: len(shelf.stored) == 3)
+
+
+def test_a_drain_stores_what_is_done(
+    stocked: Database, settings: Settings, submit_job: Callable[[], int]
+) -> None:
+    submit_job()
+    with running(stocked, settings, hold=True) as bench:
+        shelf = Shelf(bench)
+        wait_until(lambda: bench.seen)
+        bench.dispatcher.drain()
+        shelf.open.set()
+        bench.hold.set()
+        bench.thread.join(30)
+    assert shelf.stored == [0]
+
+
+def test_an_error_in_storing_is_outlived(
+    stocked: Database, settings: Settings, submit_job: Callable[[], int]
+) -> None:
+    submit_job()
+    with running(stocked, settings, hold=True) as bench:
+
+        def broken(lease: Lease) -> Callable[[], None]:
+            def store() -> None:
+                bench.end(lease)
+                raise ValueError("a fault of ours")
+
+            return store
+
+        bench.leave = broken
+        bench.hold.set()
+        wait_until(lambda: len(bench.seen) == 3)

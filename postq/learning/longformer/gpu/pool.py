@@ -1,15 +1,14 @@
 """What the global first token of each document reads, by one pass of Triton kernels over the stream."""
 
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from postq.learning.longformer.gpu.blocks import blocks_of
 from postq.learning.longformer.gpu.pool_kernels import join_chunks, pool_backward, pool_chunks
 from postq.learning.longformer.packing import PackedBatch
-from postq.learning.longformer.transfer import send
 
 MOST_HEADS, MOST_HIDDEN = 16, 1_024
 """A program holds what all heads ask with, and a mean state for each."""
@@ -21,18 +20,6 @@ TOKENS = 16
 """Tokens of a chunk read at once."""
 FORWARD, BACKWARD = {"num_warps": 4, "num_stages": 3}, {"num_warps": 8, "num_stages": 2}
 """What the kernels are compiled for."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chunks:
-    """Each document in chunks."""
-
-    table: Tensor
-    """(chunks, 3) int32: first token, end, document."""
-    spans: Tensor
-    """(docs + 1,) int32: which chunks are each document's."""
-    owners: Tensor
-    """(docs, chunks) float32, 1 where the chunk is the document's."""
 
 
 def can_pool(stream: Tensor, batch: PackedBatch, *, heads: int, dropout: float) -> bool:
@@ -60,42 +47,17 @@ def pool_documents(stream: Tensor, absorbed: Tensor, batch: PackedBatch) -> Tens
     return pooled
 
 
-def _chunks(batch: PackedBatch) -> Chunks:
-    found = batch.plans.get("pooled chunks")
-    if found is None:
-        found = batch.plans["pooled chunks"] = _plan(batch)
-    chunks: Chunks = found
-    return chunks
-
-
-def _plan(batch: PackedBatch) -> Chunks:
-    bounds = torch.tensor(batch.bounds)
-    starts, stops = bounds[:-1], bounds[1:]
-    counts = (stops - starts + CHUNK - 1) // CHUNK
-    owners = torch.repeat_interleave(torch.arange(batch.documents), counts)
-    spans = torch.nn.functional.pad(torch.cumsum(counts, 0), (1, 0))
-    begins = starts[owners] + CHUNK * (torch.arange(len(owners)) - spans[owners])
-    table = torch.stack([begins, torch.minimum(begins + CHUNK, stops[owners]), owners], 1)
-    own = torch.zeros(batch.documents, len(owners))
-    own[owners, torch.arange(len(owners))] = 1.0
-    return Chunks(
-        table=send(table.to(torch.int32), batch.device),
-        spans=send(spans.to(torch.int32), batch.device),
-        owners=send(own, batch.device),
-    )
-
-
 class _Pool(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, stream: Tensor, asking: Tensor, batch: PackedBatch) -> Tensor:
         documents, heads, hidden = asking.shape
-        chunks = _chunks(batch)
+        chunks = blocks_of(batch, tall=CHUNK)
         count = len(chunks.table)
         sums = stream.new_empty(count, heads, hidden, dtype=torch.float32)
         highest, totals = stream.new_empty(2, count, heads, dtype=torch.float32)
         pool_chunks[(count,)](
             stream, asking, sums, highest, totals, chunks.table, heads,
-            HEADS=MOST_HEADS, HIDDEN=hidden, BLOCK=_block(hidden), TOKENS=TOKENS, **FORWARD,
+            HEADS=MOST_HEADS, HIDDEN=hidden, BLOCK=_block(hidden), CHUNK=CHUNK, TOKENS=TOKENS, **FORWARD,
         )  # fmt: skip
         pooled = stream.new_empty(documents, heads, hidden, dtype=torch.float32)
         weights = stream.new_empty(documents, heads, dtype=torch.float32)
@@ -111,15 +73,15 @@ class _Pool(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
         stream, asking, pooled, weights = ctx.saved_tensors
         _, heads, hidden = asking.shape
-        chunks = _chunks(ctx.batch)
+        chunks = blocks_of(ctx.batch, tall=CHUNK)
         count = len(chunks.table)
         deltas = (pooled * gradient).sum(-1)
         of_stream = torch.empty_like(stream)
         of_asking = stream.new_empty(count, heads, hidden, dtype=torch.float32)
         pool_backward[(count,)](
             stream, asking, gradient.to(stream.dtype).contiguous(), weights, deltas, of_stream, of_asking,
-            chunks.table, heads, HEADS=MOST_HEADS, HIDDEN=hidden, BLOCK=_block(hidden), TOKENS=TOKENS,
-            **BACKWARD,
+            chunks.table, heads, HEADS=MOST_HEADS, HIDDEN=hidden, BLOCK=_block(hidden), CHUNK=CHUNK,
+            TOKENS=TOKENS, **BACKWARD,
         )  # fmt: skip
         with torch.autocast(stream.device.type, enabled=False):
             summed = (chunks.owners @ of_asking.flatten(1)).view(asking.shape)

@@ -29,18 +29,18 @@ def _store_by_head(pointer, found, heads, HEADS: tl.constexpr, HIDDEN: tl.conste
 @triton.jit(do_not_specialize_on_alignment=["totals"])
 def pool_chunks(
     states, asking, sums, highest, totals, chunks, heads,
-    HEADS: tl.constexpr, HIDDEN: tl.constexpr, BLOCK: tl.constexpr, TOKENS: tl.constexpr,
+    HEADS: tl.constexpr, HIDDEN: tl.constexpr, BLOCK: tl.constexpr, CHUNK: tl.constexpr, TOKENS: tl.constexpr,
 ):  # fmt: skip
     """For each head, what one chunk adds: weighted sum of states, highest score and total weight.
 
-    `states`: (tokens, HIDDEN); `asking`: (docs, heads, HIDDEN); `chunks`: (chunks, 3) int32 of first
-    token, end and document. `sums`: (chunks, heads, HIDDEN) float32; `highest` (base 2) and `totals`:
+    `states`: (tokens, HIDDEN); `asking`: (docs, heads, HIDDEN); `chunks`: table of blocks of
+    CHUNK tokens (`blocks.Blocks`). `sums`: (chunks, heads, HIDDEN) float32; `highest` (base 2) and `totals`:
     (chunks, heads).
     """
     chunk = tl.program_id(0).to(tl.int64)
-    begin = tl.load(chunks + 3 * chunk)
-    end = tl.load(chunks + 3 * chunk + 1)
-    document = tl.load(chunks + 3 * chunk + 2).to(tl.int64)
+    begin = tl.load(chunks + 4 * chunk)
+    end = tl.minimum(begin + CHUNK, tl.load(chunks + 4 * chunk + 2))
+    document = tl.load(chunks + 4 * chunk + 3).to(tl.int64)
     asked = _by_head(asking + document * heads * HIDDEN, heads, HEADS, HIDDEN, BLOCK)
     columns = tl.arange(0, BLOCK)
     most = tl.full([HEADS], float("-inf"), tl.float32)
@@ -99,7 +99,7 @@ def join_chunks(
 @triton.jit
 def pool_backward(
     states, asking, gradient, weights, deltas, of_states, of_asking, chunks, heads,
-    HEADS: tl.constexpr, HIDDEN: tl.constexpr, BLOCK: tl.constexpr, TOKENS: tl.constexpr,
+    HEADS: tl.constexpr, HIDDEN: tl.constexpr, BLOCK: tl.constexpr, CHUNK: tl.constexpr, TOKENS: tl.constexpr,
 ):  # fmt: skip
     """Gradients of a chunk's states, and its share of those of what its document's heads asked with.
 
@@ -107,9 +107,9 @@ def pool_backward(
     `of_asking`: (chunks, heads, HIDDEN) float32.
     """
     chunk = tl.program_id(0).to(tl.int64)
-    begin = tl.load(chunks + 3 * chunk)
-    end = tl.load(chunks + 3 * chunk + 1)
-    document = tl.load(chunks + 3 * chunk + 2).to(tl.int64)
+    begin = tl.load(chunks + 4 * chunk)
+    end = tl.minimum(begin + CHUNK, tl.load(chunks + 4 * chunk + 2))
+    document = tl.load(chunks + 4 * chunk + 3).to(tl.int64)
     asked = _by_head(asking + document * heads * HIDDEN, heads, HEADS, HIDDEN, BLOCK)
     pulled = _by_head(gradient + document * heads * HIDDEN, heads, HEADS, HIDDEN, BLOCK)
     head, columns = tl.arange(0, HEADS), tl.arange(0, BLOCK)

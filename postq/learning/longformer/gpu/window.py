@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from postq.learning.longformer.gpu.blocks import Blocks, blocks_of
 from postq.learning.longformer.gpu.window_kernels import (
     window_backward_keys,
     window_backward_queries,
     window_forward,
 )
 from postq.learning.longformer.packing import PackedBatch
-from postq.learning.longformer.transfer import send
 
 WIDTHS = (16, 32, 64, 128)
 """Widths of a head that the kernels take."""
@@ -33,16 +33,6 @@ class Tiles:
 FORWARD, QUERIES, KEYS = Tiles(64, 4, 3), Tiles(64, 4, 2), Tiles(64, 4, 2)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Blocks:
-    """The tokens that are not global, in blocks of TALL that never span documents."""
-
-    table: Tensor
-    """(blocks, 3) int32: first token of the block, first token of its document, end of its document."""
-    owners: Tensor
-    """(docs, blocks) float32, 1 where the block is the document's."""
-
-
 def window_attention(
     projected: Tensor, rows: Tensor, batch: PackedBatch, *, window: int, dropout: float = 0.0
 ) -> Tensor:
@@ -56,27 +46,8 @@ def window_attention(
 
 
 def _blocks(batch: PackedBatch) -> Blocks:
-    found = batch.plans.get("window blocks")
-    if found is None:
-        found = batch.plans["window blocks"] = _plan(batch)
-    blocks: Blocks = found
-    return blocks
-
-
-def _plan(batch: PackedBatch) -> Blocks:
-    bounds = torch.tensor(batch.bounds)
-    starts, stops = bounds[:-1], bounds[1:]
-    counts = (stops - starts - 1 + TALL - 1) // TALL
-    owners = torch.repeat_interleave(torch.arange(batch.documents), counts)
-    before = torch.cumsum(counts, 0) - counts
-    place = torch.arange(len(owners)) - before[owners]
-    table = torch.stack([starts[owners] + 1 + TALL * place, starts[owners], stops[owners]], 1)
-    own = torch.zeros(batch.documents, len(owners))
-    own[owners, torch.arange(len(owners))] = 1.0
-    return Blocks(
-        table=send(table.to(torch.int32), batch.device),
-        owners=send(own, batch.device),
-    )
+    """Blocks of the tokens that are not global."""
+    return blocks_of(batch, tall=TALL, skip=1)
 
 
 class _WindowAttention(torch.autograd.Function):

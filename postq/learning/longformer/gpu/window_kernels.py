@@ -81,13 +81,13 @@ def window_forward(
     """Answers of one block of queries, and where KEEPS their log-sum-exp (base 2).
 
     `query`, `key`, `value`: (tokens, heads, width), `stride` from token to token; `answers`: the same shape.
-    `blocks`: (blocks, 3) int32, the first query, the document's first token and its end. `sums`: (heads,
+    `blocks`: their table (`blocks.Blocks`). `sums`: (heads,
     tokens). `scale` includes log2(e).
     """
     block, head = tl.program_id(0), tl.program_id(1)
-    begin = tl.load(blocks + 3 * block)
-    first = tl.load(blocks + 3 * block + 1)
-    stop = tl.load(blocks + 3 * block + 2)
+    begin = tl.load(blocks + 4 * block)
+    first = tl.load(blocks + 4 * block + 1)
+    stop = tl.load(blocks + 4 * block + 2)
     query, key, value = query + head * WIDTH, key + head * WIDTH, value + head * WIDTH
     seed += head
     width = tl.arange(0, WIDTH)
@@ -170,9 +170,9 @@ def window_backward_queries(
     float32.
     """
     block, head, heads = tl.program_id(0), tl.program_id(1), tl.num_programs(1)
-    begin = tl.load(blocks + 3 * block)
-    first = tl.load(blocks + 3 * block + 1)
-    stop = tl.load(blocks + 3 * block + 2)
+    begin = tl.load(blocks + 4 * block)
+    first = tl.load(blocks + 4 * block + 1)
+    stop = tl.load(blocks + 4 * block + 2)
     query, key, value = query + head * WIDTH, key + head * WIDTH, value + head * WIDTH
     seed += head
     width = tl.arange(0, WIDTH)
@@ -256,9 +256,9 @@ def window_backward_keys(
 ):  # fmt: skip
     """Gradients of one block of ROWS keys and values; COLUMNS queries at a time answer for them."""
     block, head = tl.program_id(0), tl.program_id(1)
-    begin = tl.load(blocks + 3 * block)
-    first = tl.load(blocks + 3 * block + 1)
-    stop = tl.load(blocks + 3 * block + 2)
+    begin = tl.load(blocks + 4 * block)
+    first = tl.load(blocks + 4 * block + 1)
+    stop = tl.load(blocks + 4 * block + 2)
     query, key, value = query + head * WIDTH, key + head * WIDTH, value + head * WIDTH
     gradient += head * WIDTH
     sums += head.to(tl.int64) * tokens
