@@ -26,6 +26,13 @@ def _keep_column(seed, rows, dropout, reach):
 
 
 @triton.jit
+def _bounds(blocks, block):
+    """First token of a block, and first token and end of its document."""
+    place = blocks + 4 * block
+    return tl.load(place), tl.load(place + 1), tl.load(place + 2)
+
+
+@triton.jit
 def _rows_of(pointer, rows, stride, WIDTH: tl.constexpr):
     """(rows, width) pointers."""
     return pointer + rows.to(tl.int64)[:, None] * stride + tl.arange(0, WIDTH)[None, :]
@@ -81,13 +88,10 @@ def window_forward(
     """Answers of one block of queries, and where KEEPS their log-sum-exp (base 2).
 
     `query`, `key`, `value`: (tokens, heads, width), `stride` from token to token; `answers`: the same shape.
-    `blocks`: their table (`blocks.Blocks`). `sums`: (heads,
-    tokens). `scale` includes log2(e).
+    `blocks`: their table (`blocks.Blocks`). `sums`: (heads, tokens). `scale` includes log2(e).
     """
     block, head = tl.program_id(0), tl.program_id(1)
-    begin = tl.load(blocks + 4 * block)
-    first = tl.load(blocks + 4 * block + 1)
-    stop = tl.load(blocks + 4 * block + 2)
+    begin, first, stop = _bounds(blocks, block)
     query, key, value = query + head * WIDTH, key + head * WIDTH, value + head * WIDTH
     seed += head
     width = tl.arange(0, WIDTH)
@@ -170,9 +174,7 @@ def window_backward_queries(
     float32.
     """
     block, head, heads = tl.program_id(0), tl.program_id(1), tl.num_programs(1)
-    begin = tl.load(blocks + 4 * block)
-    first = tl.load(blocks + 4 * block + 1)
-    stop = tl.load(blocks + 4 * block + 2)
+    begin, first, stop = _bounds(blocks, block)
     query, key, value = query + head * WIDTH, key + head * WIDTH, value + head * WIDTH
     seed += head
     width = tl.arange(0, WIDTH)
@@ -256,9 +258,7 @@ def window_backward_keys(
 ):  # fmt: skip
     """Gradients of one block of ROWS keys and values; COLUMNS queries at a time answer for them."""
     block, head = tl.program_id(0), tl.program_id(1)
-    begin = tl.load(blocks + 4 * block)
-    first = tl.load(blocks + 4 * block + 1)
-    stop = tl.load(blocks + 4 * block + 2)
+    begin, first, stop = _bounds(blocks, block)
     query, key, value = query + head * WIDTH, key + head * WIDTH, value + head * WIDTH
     gradient += head * WIDTH
     sums += head.to(tl.int64) * tokens
