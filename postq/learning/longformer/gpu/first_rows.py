@@ -1,7 +1,7 @@
 """The rows of global first tokens in four Triton kernels, where no gradient is wanted.
 
 The same as `global_rows`, which takes a dozen small kernels more: for a GPU a moment each, for the
-processor that starts them a third of a forward.
+processor that starts them a quarter of its time.
 """
 
 from math import sqrt
