@@ -14,7 +14,10 @@ from postq.learning.longformer.packing import PackedBatch
 
 
 class FusedEncoder:
-    """The stock layers, run fused; holds no parameter of its own."""
+    """The stock layers, run fused; holds no parameter of its own.
+
+    Triton starts kernels on the current device, wherever the tensors lie; so that is made theirs.
+    """
 
     def __init__(self, layers: Sequence[Any], windows: Sequence[int]) -> None:
         self._layers = [
@@ -32,12 +35,14 @@ class FusedEncoder:
 
     def hidden(self, embedded: Tensor, batch: PackedBatch) -> Tensor:
         """(tokens, hidden) last hidden states."""
-        return self._run(embedded, batch, self._layers).wide
+        with torch.cuda.device_of(embedded):  # type: ignore[no-untyped-call]
+            return self._run(embedded, batch, self._layers).wide
 
     def first_states(self, embedded: Tensor, batch: PackedBatch) -> Tensor:
         """(docs, hidden) last states of global first tokens; the last layer runs for them alone."""
-        states = self._run(embedded, batch, self._layers[:-1])
-        return self._layers[-1].first_rows(states, batch)
+        with torch.cuda.device_of(embedded):  # type: ignore[no-untyped-call]
+            states = self._run(embedded, batch, self._layers[:-1])
+            return self._layers[-1].first_rows(states, batch)
 
     def _run(self, embedded: Tensor, batch: PackedBatch, layers: Sequence[FusedLayer]) -> Normed:
         self._weights.renew(product_dtype(embedded))

@@ -151,3 +151,17 @@ def test_scoring_in_inference_mode_leaves_training_possible(device):
         fast.forward_packed(docs[0], [0, 30])
     fast.forward_packed(docs[0], [0, 30]).sum().backward()
     assert model.classifier.dense.weight.grad is not None
+
+
+@pytest.mark.parametrize("run", ["hidden_packed", "first_states_packed"])
+def test_kernels_are_started_on_the_device_of_the_tensors(device, run, monkeypatch):
+    model, docs = model_on(device), documents([30])
+    fast, asked, real = accelerate(model, attention="triton"), [], torch.cuda.device_of
+
+    def device_of(tensor):
+        asked.append(tensor.device)
+        return real(tensor)
+
+    monkeypatch.setattr(torch.cuda, "device_of", device_of)
+    getattr(fast, run)(docs[0], [0, 30])
+    assert [place.type for place in asked] == [device.type]
