@@ -5,9 +5,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.acceptance.user import User
@@ -82,15 +84,32 @@ def pid_of_living_worker(owner: User) -> int | None:
     return int(answer.out.rsplit(" ", 1)[1]) if answer.code == 0 else None
 
 
-def test_up_until_idle_does_what_is_there_and_ends(owner: User) -> None:
+def test_up_until_idle_tells_what_runs_does_what_is_there_and_ends(
+    owner: User, tmp_path: Path, wait_until: Callable[..., Any]
+) -> None:
     trained = owner.submits("submit-train", "subjects", "--preset", "tfidf")
     owner.submits("submit-eval", "subjects", "--bundle", f"job:{trained}", "--after", trained)
-    answer = owner.runs("up", "--until-idle", "--cpu-workers", 1)
-    assert answer.messages[-1] == "All jobs have ended."
-    told = [line for line in answer.messages if line.startswith("job ")]
+    stopping = owner.with_settings(
+        crash_at="before-result", crash_signal="STOP", crash_once=str(tmp_path / "stopped")
+    )
+    with stopping.leaves("up", "--until-idle", "--cpu-workers", 1, log="idle.log") as up:
+        stopped = wait_until(lambda: stopped_below(up), 90)
+        wait_until(lambda: "job 1: running: " in (owner.home / "idle.log").read_text())
+        stopped.resume()
+        assert up.wait(timeout=90) == 0
+    told = (owner.home / "idle.log").read_text().splitlines()
+    assert told[-1] == "All jobs have ended."
     assert told.index("job 1: succeeded: all work done") < told.index("job 2: succeeded: all work done")
-    assert any(line.startswith("job 1: running: ") for line in told)
     assert [job["state"] for job in owner.asks("status")] == ["succeeded", "succeeded"]
+
+
+def stopped_below(up: "subprocess.Popen[str]") -> psutil.Process | None:
+    """The process of `up` that stands still, as it was asked to."""
+    for process in psutil.Process(up.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if process.status() == psutil.STATUS_STOPPED:
+                return process
+    return None
 
 
 def test_a_job_that_no_living_worker_fits_says_what_it_waits_for(owner: User) -> None:

@@ -90,20 +90,26 @@ class User:
     @contextmanager
     def working(self, *, cpu_workers: int = 1) -> Iterator["subprocess.Popen[str]"]:
         """`postq up` in another terminal; drained at the end, and its exit code checked."""
+        with self.leaves("up", "--cpu-workers", cpu_workers, log="up.log") as process:
+            yield process
+            process.terminate()
+            assert process.wait(timeout=90) == 0, (self.home / "up.log").read_text()
+
+    @contextmanager
+    def leaves(self, *words: object, log: str) -> Iterator["subprocess.Popen[str]"]:
+        """A command in another terminal, its lines in `log` below home; killed at the end, if it runs."""
         self.home.mkdir(parents=True, exist_ok=True)
-        with (self.home / "up.log").open("w") as log:
+        with (self.home / log).open("w") as stream:
             process = subprocess.Popen(
-                [sys.executable, "-m", "postq", "up", "--cpu-workers", str(cpu_workers)],
+                [sys.executable, "-m", "postq", *map(str, words)],
                 env=self.environment,
                 cwd=self.home.parent,
-                stdout=log,
-                stderr=log,
+                stdout=stream,
+                stderr=stream,
                 text=True,
             )
         try:
             yield process
-            process.terminate()
-            assert process.wait(timeout=90) == 0, (self.home / "up.log").read_text()
         finally:
             process.kill()
             process.wait()
