@@ -134,7 +134,7 @@ def classified(bench: Bench) -> dict[str, float]:
     heard = [entry for entry in _lines(bench.worker_log) if entry.get("job") == number]
     claims = [_time(entry) for entry in heard if entry["event"] == "A shard was claimed."]
     stored = [entry for entry in heard if entry["event"] == "The result is stored."]
-    scored = [entry for entry in _runner_lines(bench) if entry["event"] == "The documents were scored."]
+    scored = [entry for entry in runner_lines(bench) if entry["event"] == "The documents were scored."]
     shards = scored[-len(stored) :]
     return {
         "job": float(number),
@@ -150,7 +150,8 @@ def classified(bench: Bench) -> dict[str, float]:
     }
 
 
-def _runner_lines(bench: Bench) -> list[dict[str, Any]]:
+def runner_lines(bench: Bench) -> list[dict[str, Any]]:
+    """What the worker's runners logged, file by file."""
     return [entry for log in (bench.home / "logs").glob("runner-*.log") for entry in _lines(log)]
 
 

@@ -21,6 +21,7 @@ class CrashPoint(StrEnum):
     RUNNER_STARTED = "runner-started"  # runner: the request was read, no work was done
     RUNNER_MIDWAY = "runner-midway"  # runner: between two pieces of work
     TRAINING_STEP = "training-step"  # runner: an optimizer step of an encoder was made
+    CLAIMED_AHEAD = "claimed-ahead"  # supervisor: the next lease is ours too, the runner was not told
     BEFORE_RESULT = "before-result"  # runner: all work done, nothing written
     AFTER_RESULT = "after-result"  # runner: result files written, the supervisor not told
     BEFORE_COMMIT = "before-commit"  # supervisor: the result was read, no transaction was opened

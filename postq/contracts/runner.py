@@ -1,6 +1,7 @@
 """The JSON lines that supervisor and runner exchange over pipes; documents travel by reference only.
 
-Supervisor → runner (stdin):  one RunRequest, then at most one StopRequest per attempt.
+Supervisor → runner (stdin):  one RunRequest, then at most one UpcomingRequest and one StopRequest
+per attempt.
 Runner → supervisor (stdout): any number of Progress, Note, Checkpoint; then exactly one of
 Finished, Stopped or Failed. End of stdin means the supervisor is gone: the runner exits.
 """
@@ -53,6 +54,13 @@ class RunRequest(Record):
     """Micro-batches and token budgets are divided by this; doubled after a device OOM."""
     extra: dict[str, str] = {}
     """Facts some kinds need besides, such as the baseline bundle's name."""
+
+
+class UpcomingRequest(Record):
+    """The attempt that will follow, unless something comes between: its documents may be read ahead."""
+
+    type: Literal["upcoming"] = "upcoming"
+    request: RunRequest
 
 
 class StopRequest(Record):
@@ -116,6 +124,7 @@ RunnerMessage = Progress | Note | Checkpoint | Finished | Stopped | Failed
 runner_message: TypeAdapter[RunnerMessage] = TypeAdapter(
     Annotated[RunnerMessage, Field(discriminator="type")]
 )
-supervisor_message: TypeAdapter[RunRequest | StopRequest] = TypeAdapter(
-    Annotated[RunRequest | StopRequest, Field(discriminator="type")]
+SupervisorMessage = RunRequest | UpcomingRequest | StopRequest
+supervisor_message: TypeAdapter[SupervisorMessage] = TypeAdapter(
+    Annotated[SupervisorMessage, Field(discriminator="type")]
 )

@@ -1,7 +1,7 @@
 """A loaded model as all who score with it know it: one protocol for TF-IDF, encoders and ensembles."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from postq.contracts.document import Document
 from postq.contracts.scoring import DocumentFailure, ScoreBatch
@@ -27,3 +27,14 @@ class Scorer(Protocol):
         A document that cannot be scored goes to `on_failure`; the rest go on. Raises
         hooks.StopRequested between batches once `should_stop` is true.
         """
+
+
+@runtime_checkable
+class ReadsAhead(Protocol):
+    """A scorer that can begin to read and tokenise documents while it still scores others."""
+
+    def begin(self, documents: Iterable[Document]) -> None:
+        """Begin with these, in a thread; `score` given the very same object goes on from there."""
+
+    def leave_off(self) -> None:
+        """Their scores are not wanted: end the thread."""

@@ -1,6 +1,6 @@
 """Classification: score the documents of one shard, then store what came out of it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ from postq.contracts.specs import ClassifySpec
 from postq.crash_points import CrashPoint, reach
 from postq.errors import BundleUnusable, DigestMismatch
 from postq.learning.hooks import Hooks
-from postq.tasks.requested import requested_documents, requested_rows
+from postq.tasks.requested import requested_rows
 from postq.tasks.resident import Resident
 from postq.tasks.results import SCORES_FILE, ResultWriter, read_quarantine, read_scores
 
@@ -34,9 +34,9 @@ def run(request: RunRequest, spec: ClassifySpec, *, hooks: Hooks, resident: Resi
     )
     check_fingerprint(request, bundle)
     hooks.progress("loading", 1, 1, {})
-    documents = requested_documents(request, view=bundle.recipe.text)
+    documents, total = resident.documents(request), len(requested_rows(request))
     with ResultWriter(request.output, labels=bundle.labels) as writer:
-        score_into(writer, scorer, documents, total=len(requested_rows(request)), hooks=hooks)
+        score_into(writer, scorer, documents, total=total, hooks=hooks, between=resident.look_ahead)
         reach(CrashPoint.BEFORE_RESULT)
     return {"decision": bundle.thresholds.decision.model_dump(mode="json")}
 
@@ -86,15 +86,28 @@ def store_scores(
     return StoredCounts(predicted=predicted, quarantined=quarantined)
 
 
+def _nothing() -> None:
+    """What is done between batches where nothing is."""
+
+
 def score_into(
-    writer: ResultWriter, scorer: "Scorer", documents: Iterable[Document], *, total: int, hooks: Hooks
+    writer: ResultWriter,
+    scorer: "Scorer",
+    documents: Iterable[Document],
+    *,
+    total: int,
+    hooks: Hooks,
+    between: Callable[[], None] = _nothing,
 ) -> None:
-    """Score a stream of documents into the result files, telling how far it is of `total`."""
+    """Score a stream of documents into the result files, telling how far it is of `total`; `between` batches
+    is called.
+    """
     hooks.progress("scoring", 0, total, {})
     batches = scorer.score(documents, on_failure=writer.quarantine, should_stop=hooks.should_stop)
     for batch in batches:
         writer.add(batch)
         hooks.progress("scoring", writer.documents, total, {})
+        between()
 
 
 def bundle_of(request: RunRequest) -> BundleOnDisk:

@@ -1,20 +1,41 @@
 """The model a runner keeps loaded between shards, so that each shard of a job does not load it again."""
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postq.contracts.device import Device
-from postq.contracts.runner import BundleOnDisk
+from postq.contracts.runner import BundleOnDisk, RunRequest
 
 if TYPE_CHECKING:
+    from postq.contracts.document import Document
     from postq.learning.bundle.bundle import Bundle
-    from postq.learning.scorer import Scorer
+    from postq.learning.scorer import ReadsAhead, Scorer
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Begun:
+    """Documents that a scorer reads although nobody has asked for their scores yet."""
+
+    request: RunRequest
+    scorer: "ReadsAhead"
+    documents: "Iterator[Document]"
+
+
+def _nothing_upcoming() -> None:
+    """The default: what comes next is not known."""
 
 
 class Resident:
-    """At most one verified bundle and its scorer; asking for another lets go of the first."""
+    """At most one verified bundle and its scorer; asking for another lets go of the first.
 
-    def __init__(self) -> None:
+    `upcoming` tells the attempt that will follow, once, as soon as it is known.
+    """
+
+    def __init__(self, *, upcoming: Callable[[], RunRequest | None] = _nothing_upcoming) -> None:
+        self._upcoming = upcoming
+        self._begun: _Begun | None = None
         self._bundle: Bundle | None = None
         self._scorer: Scorer | None = None
         self._scorer_key: tuple[str, int | None, int] | None = None
@@ -45,17 +66,46 @@ class Resident:
         bundle = self.bundle(wanted)
         key = (device.label, max_tokens_per_batch, batch_divisor)
         if self._scorer is None or self._scorer_key != key:
-            self._scorer = None  # first let go of the old one's memory
+            self._let_go()  # first, for the old one's memory
             self._scorer = load_scorer(
                 bundle, device, max_tokens_per_batch=max_tokens_per_batch, batch_divisor=batch_divisor
             )
             self._scorer_key = key
         return bundle, self._scorer
 
+    def look_ahead(self) -> None:
+        """Between two batches: have the scorer begin with what comes next, if that has the same bundle."""
+        from postq.learning.scorer import ReadsAhead
+        from postq.tasks.requested import requested_documents
+
+        request = self._upcoming()
+        if request is None or self._scorer is None or self._bundle is None or request.bundle is None:
+            return
+        if request.bundle.digest == self._bundle.digest and isinstance(self._scorer, ReadsAhead):
+            documents = requested_documents(request, view=self._bundle.recipe.text)
+            self._scorer.begin(documents)
+            self._begun = _Begun(request=request, scorer=self._scorer, documents=documents)
+
+    def documents(self, request: RunRequest) -> "Iterator[Document]":
+        """The documents of a request for `scorer`'s bundle, with which its scorer may have begun already."""
+        from postq.tasks.requested import requested_documents
+
+        begun, self._begun = self._begun, None
+        if begun is not None and begun.request == request:
+            return begun.documents
+        assert self._bundle is not None
+        return requested_documents(request, view=self._bundle.recipe.text)
+
     def forget(self) -> None:
         """Let go of everything: after a failure the model's state, or the device's, is not to be trusted."""
-        self._bundle = self._scorer = self._scorer_key = None
+        self._let_go()
+        self._bundle = None
         self._signature = ()
+
+    def _let_go(self) -> None:
+        if self._begun is not None:
+            self._begun.scorer.leave_off()
+        self._begun = self._scorer = self._scorer_key = None
 
 
 def _signature(folder: Path) -> tuple[tuple[str, int, int, int], ...]:

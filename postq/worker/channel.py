@@ -7,7 +7,7 @@ import threading
 from typing import BinaryIO
 
 from postq.contracts.record import Record
-from postq.contracts.runner import RunRequest, StopRequest, supervisor_message
+from postq.contracts.runner import RunRequest, StopRequest, UpcomingRequest, supervisor_message
 from postq.lifeline import end_group
 
 
@@ -39,11 +39,12 @@ def take_over_stdout() -> Outbox:
 
 
 class Inbox:
-    """Reads requests in a thread, so that a stop request arrives while the runner computes."""
+    """Reads in a thread, so that word of a stop, or of what comes next, arrives while the runner computes."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._requests: queue.SimpleQueue[RunRequest | None] = queue.SimpleQueue()
+        self._upcoming: RunRequest | None = None
         self._busy = threading.Event()
         self.stop_requested = threading.Event()
 
@@ -56,14 +57,22 @@ class Inbox:
         self._busy.clear()
         return self._requests.get()
 
+    def take_upcoming(self) -> RunRequest | None:
+        """The attempt that will follow the one in hand, once, if the supervisor has said so."""
+        upcoming, self._upcoming = self._upcoming, None
+        return upcoming
+
     def _read(self) -> None:
         for line in self._stream:
             message = supervisor_message.validate_json(line)
             if isinstance(message, StopRequest):
                 self.stop_requested.set()
+            elif isinstance(message, UpcomingRequest):
+                self._upcoming = message.request
             else:
                 # The pipe keeps the order: a stop read before this line was for the attempt before.
                 self.stop_requested.clear()
+                self._upcoming = None
                 self._busy.set()
                 self._requests.put(message)
         if self._busy.is_set():

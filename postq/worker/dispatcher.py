@@ -5,12 +5,9 @@ from collections.abc import Callable
 
 import structlog
 
-from postq.contracts.device import Device
-from postq.db import Database, database_now
-from postq.jobs.claims import anything_ready, claim
-from postq.jobs.leases import Lease
 from postq.settings import Settings
 from postq.worker.backoff import Backoff, jittered
+from postq.worker.claims import Claimed, Claims
 from postq.worker.outages import is_outage
 from postq.worker.storing import Store, Storing
 
@@ -30,20 +27,15 @@ class Dispatcher:
     def __init__(
         self,
         *,
-        database: Database,
         settings: Settings,
-        worker_id: str,
-        device: Device,
-        loaded: Callable[[], str],
-        see_through: Callable[[Lease], Store | None],
+        claims: Claims,
+        storing: Storing,
+        see_through: Callable[[Claimed], Store | None],
         while_idle: Callable[[], None],
         on_change: Callable[[], None],
     ) -> None:
-        self._database = database
         self._settings = settings
-        self._worker_id = worker_id
-        self._device = device
-        self._loaded = loaded
+        self._claims = claims
         self._see_through = see_through
         self._while_idle = while_idle
         self._on_change = on_change
@@ -52,7 +44,7 @@ class Dispatcher:
         self._looked = 0  # up to which of these nothing was left to claim
         self._drain = threading.Event()
         self._backoff = Backoff()
-        self._storing = Storing()
+        self._storing = storing
         self.shard_id: int | None = None
 
     @property
@@ -106,39 +98,25 @@ class Dispatcher:
                 with self._changed:
                     wanted = self._wanted
                 self._storing.wait()  # before the claim: nobody renews a lease that waits for its attempt
-                lease = self._claim()
-                if lease is None and unstored is None:
+                claimed = self._claims.take()
+                if claimed is None and unstored is None:
                     self._nothing_left(wanted)
                     return
                 if unstored is not None:
                     self._storing.begin(unstored)
                     unstored = None
-                if lease is not None:
-                    unstored = self._work_on(lease)
+                if claimed is not None:
+                    unstored = self._work_on(claimed)
         finally:
+            self._claims.give_back(reason="worker drains")
             if unstored is not None:
                 self._storing.begin(unstored)
             self._storing.wait()
             self._show(None)
 
-    def _claim(self) -> Lease | None:
-        with self._database.reading() as session:  # a look without locks, since most polls find nothing
-            now = database_now(session)
-            if not anything_ready(session, device=self._device, now=now, settings=self._settings):
-                return None
-        with self._database.transaction() as session:
-            return claim(
-                session,
-                worker_id=self._worker_id,
-                device=self._device,
-                sticky=self._loaded(),
-                now=database_now(session),
-                settings=self._settings,
-            )
-
-    def _work_on(self, lease: Lease) -> Store | None:
-        self._show(lease.shard_id)
-        return self._see_through(lease)
+    def _work_on(self, claimed: Claimed) -> Store | None:
+        self._show(claimed.lease.shard_id)
+        return self._see_through(claimed)
 
     def _show(self, shard_id: int | None) -> None:
         if shard_id != self.shard_id:

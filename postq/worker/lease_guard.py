@@ -14,11 +14,13 @@ class LeaseGuard:
     renews the lease cannot also be the one that notices it ran out.
     """
 
-    def __init__(self, expire: Callable[[], None], *, lease_seconds: float) -> None:
+    def __init__(
+        self, expire: Callable[[], None], *, lease_seconds: float, used_seconds: float = 0.0
+    ) -> None:
         self._expire = expire
         self._lease_seconds = lease_seconds
         self._changed = threading.Condition()
-        self._until = time.monotonic() + lease_seconds
+        self._until = time.monotonic() + lease_seconds - used_seconds
         self._over = False
         self.expired = False
         self._thread = threading.Thread(target=self._watch, name="lease-guard", daemon=True)

@@ -19,6 +19,7 @@ from postq.jobs.workers import heartbeat, live_workers, mark_stopped, register_w
 from postq.migrations import check_schema, ensure_schema
 from postq.settings import Settings
 from postq.stop_signals import insists, stop_signals
+from postq.worker.claims import Claims
 from postq.worker.dispatcher import Dispatcher
 from postq.worker.drift_watch import DriftWatch
 from postq.worker.environment import share_of_cores
@@ -27,6 +28,7 @@ from postq.worker.listener import Listener
 from postq.worker.maintenance import Maintenance
 from postq.worker.rounds import Rounds
 from postq.worker.runner_slot import RunnerSlot
+from postq.worker.storing import Storing
 from postq.worker.supervisor import Supervisor
 
 SIGNAL_SECONDS = 0.5
@@ -53,20 +55,28 @@ class WorkerProcess:
         variables = settings.runner_variables
         self._other_schema: SchemaMismatch | None = None
         self._slot = RunnerSlot(device=device, log=log, threads=self._threads, variables=variables)
+        storing = Storing()
+        claims = Claims(
+            database=self._database,
+            settings=settings,
+            worker_id=self._id,
+            device=device,
+            loaded=lambda: self._slot.loaded,
+        )
         supervisor = Supervisor(
             database=self._database,
             settings=settings,
             device=device,
             slot=self._slot,
             folders=self._folders(),
+            claims=claims,
+            storing=storing,
             draining=lambda: self._dispatcher.draining,
         )
         self._dispatcher = Dispatcher(
-            database=self._database,
             settings=settings,
-            worker_id=self._id,
-            device=device,
-            loaded=lambda: self._slot.loaded,
+            claims=claims,
+            storing=storing,
             see_through=supervisor.see_through,
             while_idle=self._slot.look_after,
             on_change=self._tell_state,

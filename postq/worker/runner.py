@@ -39,7 +39,7 @@ def main() -> None:
     configure_logging(load_settings(), component="runner")
     inbox = Inbox(sys.stdin.buffer)
     inbox.start()
-    resident = Resident()
+    resident = Resident(upcoming=inbox.take_upcoming)
     while (request := inbox.next_request()) is not None:
         _attempt(request, outbox=outbox, should_stop=inbox.stop_requested.is_set, resident=resident)
 

@@ -15,7 +15,7 @@ import structlog
 from pydantic import ValidationError
 
 from postq.contracts.record import Record
-from postq.contracts.runner import RunnerMessage, RunRequest, StopRequest, runner_message
+from postq.contracts.runner import RunnerMessage, RunRequest, StopRequest, UpcomingRequest, runner_message
 
 TAIL_BYTES = 4000
 LOG_BYTES = 20 * 2**20
@@ -77,6 +77,10 @@ class RunnerProcess:
         """Hand over an attempt; a runner that just died says so by RunnerExited."""
         self._log_start = self._log.stat().st_size
         self._write(request)
+
+    def announce(self, request: RunRequest) -> None:
+        """Tell which attempt will follow, so that it reads ahead."""
+        self._write(UpcomingRequest(request=request))
 
     def ask_to_stop(self) -> None:
         """Ask it to finish the batch or write a checkpoint."""

@@ -23,6 +23,11 @@ class Storing:
         self._thread = threading.Thread(target=_outlived, args=(store,), name="storing")
         self._thread.start()
 
+    @property
+    def busy(self) -> bool:
+        """True while a result is being stored."""
+        return self._thread is not None and self._thread.is_alive()
+
     def wait(self) -> None:
         """Return once nothing is being stored."""
         if self._thread is not None:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from postq.contracts.device import Device
 from postq.contracts.failure import FailureClass
-from postq.contracts.runner import Failed, Finished, Stopped
+from postq.contracts.runner import Failed, Finished, RunRequest, Stopped
 from postq.contracts.specs import JobKind
 from postq.crash_points import CrashPoint, reach
 from postq.db import Database, database_now
@@ -21,12 +21,15 @@ from postq.nudges import nudge
 from postq.settings import Settings
 from postq.tasks import kinds
 from postq.worker.backoff import Backoff
+from postq.worker.claims import Claimed, Claims
 from postq.worker.failures import failed, failure_class
 from postq.worker.folders import Folders
+from postq.worker.look_ahead import LookAhead
 from postq.worker.outages import is_outage
 from postq.worker.requests import make_request
+from postq.worker.runner_process import RunnerProcess
 from postq.worker.runner_slot import RunnerSlot
-from postq.worker.storing import Store
+from postq.worker.storing import Store, Storing
 from postq.worker.watch import Ending, LeaseLost, Watch
 
 _log = structlog.get_logger()
@@ -43,25 +46,31 @@ class Supervisor:
         device: Device,
         slot: RunnerSlot,
         folders: Folders,
+        claims: Claims,
+        storing: Storing,
         draining: Callable[[], bool],
     ) -> None:
         self._database = database
         self._settings = settings
         self._device = device
         self._slot = slot
+        self._claims = claims
+        self._storing = storing
         self._draining = draining
         self._folders = folders
+        self._prepared: RunRequest | None = None
 
-    def see_through(self, lease: Lease) -> Store | None:
+    def see_through(self, claimed: Claimed) -> Store | None:
         """Work on a claimed shard until its attempt ended and the database knows, or the lease is lost.
 
         The scores of a classification are left to be stored by what is returned, in any thread: of all
         results they alone are large and come one after the other.
         """
+        lease = claimed.lease
         reach(CrashPoint.AFTER_CLAIM)
         log = _log.bind(job=lease.job_id, shard=lease.shard_id, fence=lease.token)
         log.info("A shard was claimed.", kind=lease.kind.value, attempt=lease.attempts + 1)
-        ending = self._run(lease)
+        ending = self._run(claimed)
         log.info("The attempt ended.", ending=type(ending).__name__)
         if isinstance(ending, Finished) and lease.kind is JobKind.CLASSIFY:
             return partial(self._close, lease, ending)
@@ -73,27 +82,52 @@ class Supervisor:
         self._settle(lease, ending)
         self._folders.drop_output(lease)
 
-    def _run(self, lease: Lease) -> Ending:
+    def _run(self, claimed: Claimed) -> Ending:
         """The attempt itself. An error on our own side fails it like one of the runner's."""
         try:
-            self._folders.prepare(lease)
-            with self._database.reading() as session:
-                request = make_request(session, lease, device=self._device, folders=self._folders)
+            request = self._request(claimed.lease)
             if request.rows == ():
                 return Finished()
             runner = self._slot.begin(request)
-            return Watch(
-                runner,
-                lease,
-                database=self._database,
-                settings=self._settings,
-                folders=self._folders,
-                draining=self._draining,
-            ).until_end()
+            return self._watch(runner, claimed).until_end()
         except Exception as exc:
             _log.warning("The attempt failed in the supervisor.", exc_info=True)
             self._slot.discard()
             return LeaseLost(reason="the database is away") if is_outage(exc) else failed(exc)
+
+    def _request(self, lease: Lease) -> RunRequest:
+        """What was prepared for this lease, or made now."""
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None and (prepared.shard_id, prepared.token) == (lease.shard_id, lease.token):
+            return prepared
+        self._folders.prepare(lease)
+        with self._database.reading() as session:
+            return make_request(session, lease, device=self._device, folders=self._folders)
+
+    def _prepare(self, runner: RunnerProcess, lease: Lease) -> None:
+        """Make the request of the lease that follows, and have its documents read ahead."""
+        self._prepared = self._request(lease)
+        if self._prepared.rows != ():
+            runner.announce(self._prepared)
+
+    def _watch(self, runner: RunnerProcess, claimed: Claimed) -> Watch:
+        look_ahead = LookAhead(
+            claimed.lease,
+            claims=self._claims,
+            settings=self._settings,
+            may_claim=lambda: not (self._draining() or self._storing.busy),
+            prepare=partial(self._prepare, runner),
+        )
+        return Watch(
+            runner,
+            claimed.lease,
+            database=self._database,
+            settings=self._settings,
+            folders=self._folders,
+            draining=self._draining,
+            claimed_at=claimed.at,
+            look_ahead=look_ahead,
+        )
 
     def _settle(self, lease: Lease, ending: Ending) -> None:
         if isinstance(ending, Finished):

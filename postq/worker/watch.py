@@ -17,6 +17,7 @@ from postq.settings import Settings
 from postq.worker.failures import class_of_exit, describe_exit, out_of_memory_kills
 from postq.worker.folders import Folders
 from postq.worker.lease_guard import LeaseGuard
+from postq.worker.look_ahead import LookAhead
 from postq.worker.outages import is_outage
 from postq.worker.runner_process import Heard, RunnerExited
 
@@ -65,7 +66,8 @@ class Runner(Protocol):
 class Watch:
     """One attempt from the moment the runner has its request until it ended, one way or the other.
 
-    All waits are measured by the monotonic clock of this machine, all leases by the database's.
+    All waits are measured by the monotonic clock of this machine, all leases by the database's. By our clock
+    this lease runs since `claimed_at`.
     """
 
     def __init__(
@@ -77,6 +79,8 @@ class Watch:
         settings: Settings,
         folders: Folders,
         draining: Callable[[], bool],
+        claimed_at: float,
+        look_ahead: LookAhead,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._runner = runner
@@ -85,11 +89,12 @@ class Watch:
         self._settings = settings
         self._folders = folders
         self._draining = draining
+        self._look_ahead = look_ahead
         self._clock = clock
         self._log = _log.bind(job=lease.job_id, shard=lease.shard_id, fence=lease.token)
         now = clock()
-        self._held_until = now + settings.lease_seconds
-        self._renew_at = now + settings.renew_seconds
+        self._held_until = claimed_at + settings.lease_seconds
+        self._renew_at = claimed_at + settings.renew_seconds
         self._report_at = now
         self._moved_at = now
         self._phase = "starting"
@@ -99,7 +104,9 @@ class Watch:
         self._cancelling = False
         self._stop_by: float | None = None
         self._oom_kills = out_of_memory_kills()
-        self._guard = LeaseGuard(runner.kill, lease_seconds=settings.lease_seconds)
+        self._guard = LeaseGuard(
+            runner.kill, lease_seconds=settings.lease_seconds, used_seconds=now - claimed_at
+        )
 
     def until_end(self) -> Ending:
         """Watch until the attempt has ended. After anything but Finished, Stopped and Failed *by the runner
@@ -111,6 +118,7 @@ class Watch:
                 )
                 if ending is not None:
                     return ending
+                self._look_ahead.keep()
 
     def _hear(self) -> Ending | None:
         try:
@@ -134,6 +142,8 @@ class Watch:
         if before is None or (before.phase, before.done) != (message.phase, message.done):
             self._moved_at = self._clock()
         self._progress, self._phase, self._progress_unwritten = message, message.phase, True
+        if self._stop_by is None:
+            self._look_ahead.heard(message)
 
     def _keep_lease(self) -> Ending | None:
         """Renew when it is time, or when there is something to write; give up once the lease ran out."""

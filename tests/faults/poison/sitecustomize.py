@@ -1,4 +1,4 @@
-"""Loaded by runners under test: documents with a marked word raise, crash, hang or eat memory when scored.
+"""Loaded by runners under test: documents with a marked word raise, crash, hang, lag or eat memory.
 
 It wraps the function every TF-IDF scoring goes through, after that module was imported; nothing of postq
 knows about it. Processes that never import the module are not touched.
@@ -19,6 +19,8 @@ def _act_on(text: str) -> None:
         raise ValueError("this document is poison")
     if "poisoncrash" in text:
         os.kill(os.getpid(), signal.SIGSEGV)
+    if "poisonslow" in text:
+        time.sleep(0.3)
     if "poisonhang" in text:
         time.sleep(100_000)
     if "poisongreed" in text:

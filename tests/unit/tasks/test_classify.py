@@ -1,12 +1,10 @@
 """Classification scores what was asked for, once each, with the very bundle the job is pinned to."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from postq.contracts.runner import BundleOnDisk
 from postq.errors import BundleUnusable, DigestMismatch
 from postq.learning.hooks import Hooks, StopRequested
 from postq.tasks import classify
@@ -100,53 +98,3 @@ def test_a_job_without_a_bundle_is_told_so(make_request: MakeRequest, snapshot: 
     request = make_request(classify_spec(), snapshot)
     with pytest.raises(BundleUnusable):
         classify.run(request, classify_spec(), hooks=Hooks(), resident=Resident())
-
-
-@pytest.fixture
-def copied(bundle: TrainedBundle, tmp_path: Path) -> BundleOnDisk:
-    """A copy of the bundle that a test may damage."""
-    shutil.copytree(bundle.on_disk.path, tmp_path / "bundle")
-    return bundle.on_disk.model_copy(update={"path": tmp_path / "bundle"})
-
-
-def load(resident: Resident, wanted: BundleOnDisk) -> object:
-    from tests.unit.tasks.conftest import CPU
-
-    return resident.scorer(wanted, CPU, max_tokens_per_batch=1000, batch_divisor=1)[1]
-
-
-def test_the_loaded_model_is_kept_for_the_next_shard(copied: BundleOnDisk) -> None:
-    resident = Resident()
-    assert load(resident, copied) is load(resident, copied)
-
-
-def test_a_file_changed_under_a_loaded_model_is_noticed(copied: BundleOnDisk) -> None:
-    resident = Resident()
-    load(resident, copied)
-    thresholds = copied.path / "thresholds.json"
-    thresholds.write_text(thresholds.read_text().replace("0.5", "0.1"))
-    with pytest.raises(DigestMismatch):
-        load(resident, copied)
-
-
-def test_a_touched_but_equal_bundle_stays_loaded(copied: BundleOnDisk) -> None:
-    resident = Resident()
-    scorer = load(resident, copied)
-    (copied.path / "README.md").touch()
-    assert load(resident, copied) is scorer
-
-
-def test_another_digest_is_never_served_from_memory(copied: BundleOnDisk) -> None:
-    resident = Resident()
-    load(resident, copied)
-    with pytest.raises(DigestMismatch):
-        load(resident, copied.model_copy(update={"digest": "0" * 64}))
-
-
-def test_a_smaller_batch_after_a_full_device_loads_the_model_anew(copied: BundleOnDisk) -> None:
-    from tests.unit.tasks.conftest import CPU
-
-    resident = Resident()
-    scorer = load(resident, copied)
-    halved = resident.scorer(copied, CPU, max_tokens_per_batch=1000, batch_divisor=2)[1]
-    assert halved is not scorer

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from postq.contracts.device import Device
 from postq.contracts.specs import ClassifySpec
 from postq.db import Database, database_now
 from postq.jobs.claims import claim
@@ -14,8 +13,8 @@ from postq.jobs.leases import Lease
 from postq.jobs.submit import submit
 from postq.models import BundleRow, Corpus
 from postq.settings import Settings
+from tests.unit.worker.scene import CPU, Scene
 
-CPU = Device(kind="cpu", name="cpu", memory_bytes=2**33)
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -94,3 +93,8 @@ def lease(stocked: Database, settings: Settings, submit_job: Callable[[], int]) 
         )
     assert claimed is not None
     return claimed
+
+
+@pytest.fixture
+def scene(stocked: Database, lease: Lease, settings: Settings) -> Scene:
+    return Scene(stocked, lease, settings)

@@ -6,16 +6,20 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from postq.contracts.failure import FailureClass
 from postq.db import Database, database_now
 from postq.errors import DatabaseUnavailable
 from postq.jobs.leases import Lease
 from postq.jobs.retries import fail_attempt
+from postq.models.tables import attempt, shard
 from postq.settings import Settings
 from postq.worker import dispatcher as dispatcher_module
+from postq.worker.claims import Claimed, Claims
 from postq.worker.dispatcher import Dispatcher
-from tests.unit.worker.conftest import CPU
+from postq.worker.storing import Storing
+from tests.unit.worker.scene import CPU
 from tests.waiting import wait_until
 
 
@@ -33,12 +37,17 @@ class Bench:
         self.act: Callable[[Lease], None] = self.end
         self.leave: Callable[[Lease], Callable[[], None]] | None = None
         self.while_idle: Callable[[], None] = lambda: None
-        self.dispatcher = Dispatcher(
+        self.claims = Claims(
             database=self,  # type: ignore[arg-type]
             settings=settings,
             worker_id="me",
             device=CPU,
             loaded=lambda: "",
+        )
+        self.dispatcher = Dispatcher(
+            settings=settings,
+            claims=self.claims,
+            storing=Storing(),
             see_through=self._see_through,
             while_idle=lambda: self.while_idle(),
             on_change=lambda: None,
@@ -65,7 +74,8 @@ class Bench:
                 settings=self.settings,
             )
 
-    def _see_through(self, lease: Lease) -> Callable[[], None] | None:
+    def _see_through(self, claimed: Claimed) -> Callable[[], None] | None:
+        lease = claimed.lease
         self.seen.append(lease)
         self.hold.wait(30)
         if self.leave is not None:
@@ -297,3 +307,42 @@ def test_an_error_in_storing_is_outlived(
         bench.leave = broken
         bench.hold.set()
         wait_until(lambda: len(bench.seen) == 3)
+
+
+def test_the_shard_claimed_ahead_is_the_next_one(
+    stocked: Database, settings: Settings, submit_job: Callable[[], int]
+) -> None:
+    held: list[int] = []
+    with running(stocked, settings) as bench:
+
+        def end_and_hold(lease: Lease) -> None:
+            following = bench.claims.hold()
+            held.extend([] if following is None else [following.start_row])
+            bench.end(lease)
+
+        bench.act = end_and_hold
+        submit_job()
+        wait_until(lambda: len(bench.seen) == 3)
+    assert held == [10, 20]
+    assert [lease.start_row for lease in bench.seen] == [0, 10, 20]
+
+
+def test_a_drain_gives_back_what_was_claimed_ahead(
+    stocked: Database, settings: Settings, submit_job: Callable[[], int]
+) -> None:
+    with running(stocked, settings) as bench:
+
+        def hold_and_drain(lease: Lease) -> None:
+            assert bench.claims.hold() is not None
+            bench.dispatcher.drain()
+            bench.end(lease)
+
+        bench.act = hold_and_drain
+        submit_job()
+        bench.thread.join(30)
+    assert len(bench.seen) == 1
+    with stocked.reading() as session:
+        states = session.scalars(sa.select(shard.c.state).order_by(shard.c.id)).all()
+        outcomes = session.scalars(sa.select(attempt.c.outcome).order_by(attempt.c.id)).all()
+    assert states[1:] == ["ready", "ready"]
+    assert outcomes[1:] == ["released"]

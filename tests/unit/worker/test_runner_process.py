@@ -16,7 +16,7 @@ from postq.contracts.runner import BundleOnDisk, Failed, Progress, RunRequest
 from postq.contracts.specs import ClassifySpec
 from postq.worker.environment import runner_environment
 from postq.worker.runner_process import Heard, RunnerExited, RunnerProcess
-from tests.unit.worker.conftest import CPU
+from tests.unit.worker.scene import CPU
 from tests.waiting import wait_until
 
 START_SECONDS = 60

@@ -1,135 +1,17 @@
 """A watched attempt: its lease is kept, a lost one or a standstill ends the runner, stops are asked for."""
 
-import queue
-from collections.abc import Callable
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 from postq.contracts.failure import FailureClass
-from postq.contracts.runner import Checkpoint, Failed, Finished, Note, Progress, Stopped
-from postq.db import Database, database_now
-from postq.errors import DatabaseUnavailable
+from postq.contracts.runner import Checkpoint, Failed, Finished, Note, Stopped
+from postq.db import database_now
 from postq.jobs.cancel import cancel
-from postq.jobs.leases import Lease
-from postq.models.tables import event, shard
-from postq.settings import Settings
 from postq.worker import watch as watch_module
-from postq.worker.folders import Folders
-from postq.worker.runner_process import Heard, RunnerExited
-from postq.worker.watch import Ending, LeaseLost, Watch
-
-
-class Clock:
-    """A monotonic clock that moves only when a runner says something or the test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class ScriptedRunner:
-    """Says its lines one after the other; a callable among them is called instead."""
-
-    def __init__(self, *lines: Heard | Callable[[], None], clock: Clock) -> None:
-        self._lines = list(lines)
-        self._clock = clock
-        self.done_to: list[str] = []
-
-    @property
-    def heard(self) -> Any:
-        return self
-
-    def get(self, timeout: float) -> Heard:
-        self._clock.now += timeout
-        if not self._lines:
-            raise queue.Empty
-        line = self._lines.pop(0)
-        if callable(line):
-            line()
-            raise queue.Empty
-        return line
-
-    def say(self, line: Heard) -> None:
-        self._lines.append(line)
-
-    def ask_to_stop(self) -> None:
-        self.done_to.append("ask")
-
-    def terminate(self) -> None:
-        self.done_to.append("terminate")
-
-    def kill(self) -> None:
-        self.done_to.append("kill")
-
-    def last_words(self) -> str:
-        return "its last words"
-
-
-class Scene:
-    """A lease, a clock and a database that can go away."""
-
-    def __init__(self, database: Database, lease: Lease, settings: Settings) -> None:
-        self.database = database
-        self.lease = lease
-        self.settings = settings
-        self.folders = Folders(settings.home, tag="0ddba11a")
-        self.clock = Clock()
-        self.draining = False
-        self.away = False
-
-    @contextmanager
-    def transaction(self) -> Any:
-        if self.away:
-            raise DatabaseUnavailable("The database cannot be used.", hint="Wait.")
-        with self.database.transaction() as session:
-            yield session
-
-    def passes(self, seconds: float) -> Callable[[], None]:
-        """A line of a script: time passes."""
-
-        def move() -> None:
-            self.clock.now += seconds
-
-        return move
-
-    def watch(self, *lines: Heard | Callable[[], None]) -> tuple[Ending, ScriptedRunner]:
-        runner = ScriptedRunner(*lines, clock=self.clock)
-        watching = Watch(
-            runner,
-            self.lease,
-            database=self,  # type: ignore[arg-type]
-            settings=self.settings,
-            folders=self.folders,
-            draining=lambda: self.draining,
-            clock=self.clock,
-        )
-        return watching.until_end(), runner
-
-    def row(self) -> Any:
-        with self.database.reading() as session:
-            return session.execute(sa.select(shard).where(shard.c.id == self.lease.shard_id)).one()
-
-    def events(self, kind: str) -> list[Any]:
-        with self.database.reading() as session:
-            return list(session.execute(sa.select(event).where(event.c.type == kind)).all())
-
-    def take_away_lease(self) -> None:
-        with self.database.transaction() as session:
-            session.execute(sa.update(shard).values(token=shard.c.token + 1))
-
-
-@pytest.fixture
-def scene(stocked: Database, lease: Lease, settings: Settings) -> Scene:
-    return Scene(stocked, lease, settings)
-
-
-def progress(done: int, phase: str = "scoring") -> Progress:
-    return Progress(phase=phase, done=done, total=10, metrics={"loss": 0.5})
+from postq.worker.runner_process import RunnerExited
+from postq.worker.watch import LeaseLost
+from tests.unit.worker.scene import Scene, progress
 
 
 def test_a_finished_attempt_brings_its_result(scene: Scene) -> None:
@@ -192,6 +74,13 @@ def test_a_database_that_is_away_past_the_lease_ends_the_runner(scene: Scene) ->
     assert isinstance(ending, LeaseLost)
     assert runner.done_to == ["kill"]
     assert scene.clock.now - 1000 == pytest.approx(60, abs=11)
+
+
+def test_a_lease_that_waited_for_its_attempt_runs_out_as_much_sooner(scene: Scene) -> None:
+    scene.away = True
+    ending, _ = scene.watch(*[scene.passes(5)] * 14, claimed_ago=30)
+    assert isinstance(ending, LeaseLost)
+    assert scene.clock.now - 1000 == pytest.approx(30, abs=6)
 
 
 def test_a_wrong_statement_is_not_taken_for_an_outage(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,10 @@ class ScoringClocks:
     """CPU seconds of tokenising, in a thread beside the device or in processes of their own."""
     started: float = field(default_factory=time.perf_counter)
 
+    def start(self) -> None:
+        """Scoring begins now; until then tokens were made ahead."""
+        self.started = time.perf_counter()
+
     def waited_for(self, windows: Iterable[Item]) -> Iterator[Item]:
         """The same windows; the time until each is there counts as waiting."""
         for window, seconds in _timed(windows):

@@ -1,4 +1,4 @@
-"""Work done one step ahead in a background thread, so that the device does not wait for the tokenizer."""
+"""Work done ahead in a background thread, so that the device does not wait for the tokenizer."""
 
 import queue
 import threading
@@ -21,28 +21,34 @@ class _End:
     pass
 
 
-def prefetched(items: Iterable[In], work: Callable[[In], Out], *, ahead: int) -> Iterator[Out]:
-    """`work(item)` for each item, in order, at most `ahead` results waiting.
+class Prefetched(Generic[Out]):
+    """`work(item)` for each item, in order, at most `ahead` results waiting; it begins at once.
 
-    Iterating `items` and `work` both happen in one thread; an exception there is raised here, after the
-    results before it. Closing the generator ends the thread.
+    Iterating `items` and `work` both happen in one thread; an exception there is raised to who iterates over
+    this, after the results before it.
     """
-    shelf = _Shelf[Out](ahead)
-    thread = threading.Thread(target=shelf.fill, args=(items, work), name="postq-prefetch", daemon=True)
-    thread.start()
-    try:
-        yield from shelf.results()
-    finally:
-        shelf.unwanted.set()
-        thread.join()
 
+    def __init__(self, items: Iterable[In], work: Callable[[In], Out], *, ahead: int) -> None:
+        self._unwanted = threading.Event()
+        self._queue: queue.Queue[Out | _Failure | _End] = queue.Queue(maxsize=ahead)
+        self._thread = threading.Thread(
+            target=self._fill, args=(items, work), name="postq-prefetch", daemon=True
+        )
+        self._thread.start()
 
-class _Shelf(Generic[Out]):
-    def __init__(self, size: int) -> None:
-        self.unwanted = threading.Event()
-        self._queue: queue.Queue[Out | _Failure | _End] = queue.Queue(maxsize=size)
+    def __iter__(self) -> Iterator[Out]:
+        """All results, once."""
+        while not isinstance(entry := self._queue.get(), _End):
+            if isinstance(entry, _Failure):
+                raise entry.error
+            yield entry
 
-    def fill(self, items: Iterable[In], work: Callable[[In], Out]) -> None:
+    def close(self) -> None:
+        """Nobody wants the rest: end the thread after what it is at."""
+        self._unwanted.set()
+        self._thread.join()
+
+    def _fill(self, items: Iterable[In], work: Callable[[In], Out]) -> None:
         try:
             for item in items:
                 if not self._put(work(item)):
@@ -54,16 +60,10 @@ class _Shelf(Generic[Out]):
             self._put(_End())
 
     def _put(self, entry: Out | _Failure | _End) -> bool:
-        while not self.unwanted.is_set():
+        while not self._unwanted.is_set():
             try:
                 self._queue.put(entry, timeout=POLL_SECONDS)
             except queue.Full:
                 continue
             return True
         return False
-
-    def results(self) -> Iterator[Out]:
-        while not isinstance(entry := self._queue.get(), _End):
-            if isinstance(entry, _Failure):
-                raise entry.error
-            yield entry

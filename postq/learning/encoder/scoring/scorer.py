@@ -1,6 +1,8 @@
 """Bulk scoring with an encoder bundle: tokens made ahead of the device, batches by token budget."""
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,7 +20,7 @@ from postq.learning.encoder.forward.calling import scoring_form
 from postq.learning.encoder.forward.compute import torch_device
 from postq.learning.encoder.forward.inference import Logits, document_logits, token_budget
 from postq.learning.encoder.scoring.clocks import ScoringClocks
-from postq.learning.encoder.scoring.prefetch import prefetched
+from postq.learning.encoder.scoring.prefetch import Prefetched
 from postq.learning.encoder.scoring.space import read_settings
 from postq.learning.encoder.tokens.encoding import Encoded, encode_each
 from postq.learning.encoder.tokens.pool import TokeniserPool, wanted_processes
@@ -33,7 +35,7 @@ FIRST_WINDOW_DOCUMENTS = 32
 AHEAD = 2
 """Tokenised windows waiting for the device."""
 POOL_DOCUMENTS = 64
-"""A window of fewer is tokenised in this process: starting others would take longer."""
+"""A window of so many starts the processes that tokenise; until they are there, this one does."""
 
 OnFailure = Callable[[DocumentFailure], None]
 
@@ -47,8 +49,17 @@ class _Window:
     failures: list[DocumentFailure]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Feed:
+    """Documents that become tokens ahead of the device."""
+
+    documents: Iterable[Document]
+    clocks: ScoringClocks
+    windows: Prefetched[_Window]
+
+
 class EncoderScorer:
-    """A loaded encoder bundle; satisfies `learning.scorer.Scorer`."""
+    """A loaded encoder bundle; satisfies `Scorer` and `ReadsAhead` of `learning.scorer`."""
 
     def __init__(
         self, bundle: Bundle, device: Device, *, max_tokens_per_batch: int | None, batch_divisor: int = 1
@@ -61,6 +72,9 @@ class EncoderScorer:
         self._budget = token_budget(self._runs, device, asked=max_tokens_per_batch, divisor=batch_divisor)
         self._processes = wanted_processes(device)
         self._pool: TokeniserPool | None = None
+        self._begun: _Feed | None = None
+        self._tokenising = threading.Lock()
+        """The feed of one call of `score` may still be at it when the next has begun."""
         self._tokeniser = TextTokeniser(
             backbone.tokenizer,
             max_tokens=self._settings.max_tokens,
@@ -75,9 +89,26 @@ class EncoderScorer:
 
     def close(self) -> None:
         """End the tokenising processes; the scorer stays usable and starts new ones when needed."""
+        self.leave_off()
         if self._pool is not None:
             self._pool.close()
             self._pool = None
+
+    def begin(self, documents: Iterable[Document]) -> None:
+        """Read and tokenise the first of these; `score` given the very same object goes on from there.
+
+        Nothing is begun without processes that tokenise: a model on a CPU, which needs all cores, would lose
+        more than is gained.
+        """
+        self.leave_off()
+        if self._processes:
+            self._begun = self._feed(documents)
+
+    def leave_off(self) -> None:
+        """The scores of what `begin` was given are not wanted."""
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            begun.windows.close()
 
     def score(
         self,
@@ -97,28 +128,44 @@ class EncoderScorer:
             if should_stop():
                 raise StopRequested
 
-        clocks = ScoringClocks()
-        windows = prefetched(_windows(documents), partial(self._tokenise, clocks), ahead=AHEAD)
-        for window in clocks.waited_for(windows):
-            for failure in window.failures:
-                on_failure(failure)
-            batches = document_logits(
-                self._runs,
-                window.texts,
-                budget=self._budget,
-                pooling=self._settings.pooling,
-                before_batch=look_up,
-            )
-            for indices, logits in clocks.computed(batches):
-                yield from self._batch(window, indices, logits, on_failure=on_failure)
-            clocks.count(text.length for text in window.texts)
+        feed = self._taken(documents)
+        clocks = feed.clocks
+        with closing(feed.windows) as windows:
+            for window in clocks.waited_for(windows):
+                for failure in window.failures:
+                    on_failure(failure)
+                batches = document_logits(
+                    self._runs,
+                    window.texts,
+                    budget=self._budget,
+                    pooling=self._settings.pooling,
+                    before_batch=look_up,
+                )
+                for indices, logits in clocks.computed(batches):
+                    yield from self._batch(window, indices, logits, on_failure=on_failure)
+                clocks.count(text.length for text in window.texts)
         _log.info("The documents were scored.", **clocks.facts())
 
+    def _feed(self, documents: Iterable[Document]) -> _Feed:
+        clocks = ScoringClocks()
+        windows = Prefetched(_windows(documents), partial(self._tokenise, clocks), ahead=AHEAD)
+        return _Feed(documents=documents, clocks=clocks, windows=windows)
+
+    def _taken(self, documents: Iterable[Document]) -> _Feed:
+        """What was begun with these documents, or a feed that begins now."""
+        begun = self._begun
+        if begun is None or begun.documents is not documents:
+            self.leave_off()
+            return self._feed(documents)
+        self._begun = None
+        begun.clocks.start()
+        return begun
+
     def _tokenise(self, clocks: ScoringClocks, documents: Sequence[Document]) -> _Window:
-        with clocks.tokenising():
+        with self._tokenising, clocks.tokenising():
             encoded = self._encoded(documents)
-        if self._pool is not None:
-            clocks.tokenising_cpu += self._pool.take_cpu_seconds()
+            if self._pool is not None:
+                clocks.tokenising_cpu += self._pool.take_cpu_seconds()
         rows, texts, failures = [], [], []
         for document, text in zip(documents, encoded, strict=True):
             if isinstance(text, str):
@@ -132,10 +179,10 @@ class EncoderScorer:
 
     def _encoded(self, documents: Sequence[Document]) -> list[Encoded]:
         texts = [document.text for document in documents]
-        if self._processes == 0 or len(texts) < POOL_DOCUMENTS:
-            return encode_each(self._tokeniser, texts)
-        if self._pool is None:
+        if self._pool is None and self._processes and len(texts) >= POOL_DOCUMENTS:
             self._pool = TokeniserPool(self._tokeniser, processes=self._processes)
+        if self._pool is None or not self._pool.ready():
+            return encode_each(self._tokeniser, texts)
         try:
             return self._pool.encode(texts)
         except TokeniserLost:

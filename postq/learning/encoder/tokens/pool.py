@@ -64,8 +64,13 @@ class TokeniserPool:
             initializer=_start,
             initargs=tokeniser.parts,
         )
-        self._ahead = processes * CHUNKS_AHEAD
+        self._processes = processes
         self._cpu_seconds = 0.0
+        self._started = [self._executor.submit(os.getpid) for _ in range(processes)]
+
+    def ready(self) -> bool:
+        """Whether the processes are there, or died on the way: texts given now are tokenised at once."""
+        return all(started.done() for started in self._started)
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
         """Tokens of every text, in order, or the reason there are none.
@@ -94,21 +99,22 @@ class TokeniserPool:
 
     def _encoded(self, texts: Sequence[str]) -> Iterator[EncodedChunk]:
         running: deque[Future[EncodedChunk]] = deque()
-        for chunk in chunks_of(texts):
+        for chunk in chunks_of(texts, processes=self._processes):
             running.append(self._executor.submit(_encode, chunk))
-            if len(running) >= self._ahead:
+            if len(running) >= self._processes * CHUNKS_AHEAD:
                 yield running.popleft().result()
         while running:
             yield running.popleft().result()
 
 
-def chunks_of(texts: Sequence[str]) -> Iterator[list[str]]:
-    """Neighbouring texts, few and not too long; one over the limit comes alone."""
+def chunks_of(texts: Sequence[str], *, processes: int) -> Iterator[list[str]]:
+    """Neighbouring texts, not too long, and few, so that each process has some; one too long is alone."""
+    most = min(CHUNK_DOCUMENTS, -(-len(texts) // processes))
     chunk: list[str] = []
     characters = 0
     for text in texts:
         over = characters + len(text) > CHUNK_CHARACTERS
-        if chunk and (over or len(chunk) == CHUNK_DOCUMENTS):
+        if chunk and (over or len(chunk) == most):
             yield chunk
             chunk, characters = [], 0
         chunk.append(text)

@@ -229,6 +229,90 @@ def test_tokenising_processes_change_no_score_and_their_death_ends_the_attempt(
     loaded.close()
 
 
+@pytest.fixture
+def reading_ahead(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EncoderScorer]:
+    """A scorer that may tokenise ahead, with a process that it needs for large windows only."""
+    monkeypatch.setenv("POSTQ_TOKENISER_PROCESSES", "1")
+    monkeypatch.setattr(scorer, "FIRST_WINDOW_DOCUMENTS", 8)
+    loaded = load(folder, tokens=None)
+    yield loaded
+    loaded.close()
+
+
+class Drawn:
+    """Documents that know how many of them were asked for."""
+
+    def __init__(self, documents: list[Document]) -> None:
+        self._documents = iter(documents)
+        self.count = 0
+
+    def __iter__(self) -> "Drawn":
+        return self
+
+    def __next__(self) -> Document:
+        found = next(self._documents)
+        self.count += 1
+        return found
+
+
+def test_documents_begun_ahead_are_read_at_once_and_give_the_same_scores(
+    folder: Path, reading_ahead: EncoderScorer, wait_until: Callable[..., Any]
+) -> None:
+    whole, _, _ = run(load(folder, tokens=None), DOCUMENTS)
+    following = Drawn(DOCUMENTS[20:])
+
+    def begin_once() -> bool:
+        if following.count == 0:
+            reading_ahead.begin(following)
+            wait_until(lambda: following.count >= 24)  # two windows, of 8 and 16 documents
+        return False
+
+    first, _, _ = run(reading_ahead, DOCUMENTS[:20], stop=begin_once)
+    second, _, _ = run(reading_ahead, following)
+    found = {**first, **second}
+    for each in DOCUMENTS:
+        assert found[each.row].scores.tobytes() == whole[each.row].scores.tobytes()
+
+
+def test_documents_begun_ahead_are_left_when_others_are_wanted(
+    reading_ahead: EncoderScorer, wait_until: Callable[..., Any]
+) -> None:
+    threads = threading.active_count()
+    begun = Drawn(DOCUMENTS)
+    reading_ahead.begin(begun)
+    wait_until(lambda: begun.count > 0)
+    found, _, _ = run(reading_ahead, DOCUMENTS[:3])
+    assert sorted(found) == [each.row for each in DOCUMENTS[:3]]
+    reading_ahead.begin(Drawn(DOCUMENTS))
+    reading_ahead.leave_off()
+    assert threading.active_count() == threads
+
+
+def test_an_error_in_documents_begun_ahead_is_raised_by_who_asks_for_them(
+    reading_ahead: EncoderScorer,
+) -> None:
+    def broken() -> Iterator[Document]:
+        raise OSError("the snapshot is gone")
+        yield
+
+    documents = broken()
+    reading_ahead.begin(documents)
+    run(reading_ahead, [])  # which asks for others
+    documents = broken()
+    reading_ahead.begin(documents)
+    with pytest.raises(OSError, match="the snapshot is gone"):
+        run(reading_ahead, documents)
+
+
+def test_nothing_is_begun_where_the_model_needs_all_cores(folder: Path) -> None:
+    documents = Drawn(DOCUMENTS[:5])
+    loaded, threads = load(folder), threading.active_count()
+    loaded.begin(documents)
+    assert (documents.count, threading.active_count()) == (0, threads)
+    found, _, _ = run(loaded, documents)
+    assert len(found) == 5
+
+
 def test_no_documents_give_no_batches(folder: Path) -> None:
     assert run(load(folder), []) == ({}, {}, 0)
 

@@ -115,7 +115,14 @@ def test_a_document_beyond_the_limit_is_a_chunk_of_its_own(monkeypatch: pytest.M
     monkeypatch.setattr(pool_module, "CHUNK_CHARACTERS", 10)
     monkeypatch.setattr(pool_module, "CHUNK_DOCUMENTS", 3)
     texts = ["aaaa", "bbbb", "c" * 99, "d", "e", "f", "g"]
-    assert list(chunks_of(texts)) == [["aaaa", "bbbb"], ["c" * 99], ["d", "e", "f"], ["g"]]
+    wanted = [["aaaa", "bbbb"], ["c" * 99], ["d", "e", "f"], ["g"]]
+    assert list(chunks_of(texts, processes=1)) == wanted
+
+
+def test_each_process_has_some_of_few_documents() -> None:
+    assert list(map(len, chunks_of(["a"] * 10, processes=4))) == [3, 3, 3, 1]
+    assert list(map(len, chunks_of(["a"] * 3, processes=4))) == [1, 1, 1]
+    assert list(chunks_of([], processes=4)) == []
 
 
 @pytest.mark.parametrize(

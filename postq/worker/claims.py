@@ -1,0 +1,93 @@
+"""Claiming for one worker: the next shard, and at most one more while the one in hand is nearly done."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from postq.contracts.device import Device
+from postq.db import Database, database_now
+from postq.jobs.claims import anything_ready, claim
+from postq.jobs.leases import Lease, release
+from postq.settings import Settings
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """A lease and when it began to run, in monotonic seconds: at the latest when the claim was sent."""
+
+    lease: Lease
+    at: float
+
+
+class Claims:
+    """What this worker has claimed and nobody works on yet. Used by the dispatcher's thread alone."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        settings: Settings,
+        worker_id: str,
+        device: Device,
+        loaded: Callable[[], str],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._worker_id = worker_id
+        self._device = device
+        self._loaded = loaded
+        self._clock = clock
+        self._held: Claimed | None = None
+
+    def take(self) -> Claimed | None:
+        """The shard to work on now: the one held, or a new one; None when nothing fits."""
+        if self._held is not None:
+            held, self._held = self._held, None
+            return held
+        return self._claim()
+
+    def hold(self) -> Lease | None:
+        """Claim a shard ahead, for `take`; None when nothing fits. At most one is held."""
+        if self._held is None:
+            self._held = self._claim()
+        return self._held.lease if self._held is not None else None
+
+    @property
+    def held_seconds(self) -> float:
+        """For how long a shard has been held; 0 when none is."""
+        return 0.0 if self._held is None else self._clock() - self._held.at
+
+    def give_back(self, *, reason: str) -> None:
+        """Let another worker have the shard that is held, if there is one; no attempt is counted."""
+        held, self._held = self._held, None
+        if held is None:
+            return
+        try:
+            with self._database.transaction() as session:
+                release(
+                    session, held.lease, now=database_now(session), settings=self._settings, reason=reason
+                )
+        except Exception as exc:  # its lease runs out, as if this worker had died
+            _log.warning("A shard claimed ahead could not be given back.", reason=str(exc))
+
+    def _claim(self) -> Claimed | None:
+        with self._database.reading() as session:  # a look without locks, since most polls find nothing
+            now = database_now(session)
+            if not anything_ready(session, device=self._device, now=now, settings=self._settings):
+                return None
+        at = self._clock()
+        with self._database.transaction() as session:
+            lease = claim(
+                session,
+                worker_id=self._worker_id,
+                device=self._device,
+                sticky=self._loaded(),
+                now=database_now(session),
+                settings=self._settings,
+            )
+        return None if lease is None else Claimed(lease=lease, at=at)
