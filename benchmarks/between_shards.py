@@ -97,8 +97,8 @@ def main() -> None:
         method=(
             "`postq classify-corpus` on one warm worker with SQLite, in turn with looking ahead and without. "
             "from_end_to_begin_ms: from the end of one attempt to the beginning of the next in the runner's "
-            "log; waiting_for_tokens_ms: in a shard, the model had none; standing_still_ms: both. Medians over "
-            "all shards but the first of each job."
+            "log; waiting_for_tokens_ms: in a shard, the model had none; standing_still_ms: both. Medians "
+            "over all shards but the first of each job."
         ),
         parameters=vars(asked),
         device=asked.device,

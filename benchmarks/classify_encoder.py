@@ -75,12 +75,18 @@ class Bench:
         for name, count, seed in (("learn", TRAINING_DOCUMENTS, 1), ("score", self._asked.documents, 2)):
             file = self.folder / f"{name}.jsonl"
             shape = ("--documents", count, "--median-words", self._asked.words, "--seed", seed, "--no-flaws")
-            self.postq("corpus", "synthesize", file, *shape)
-            self.postq("corpus", "add", name, file)
+            self._prepare("corpus", "synthesize", file, *shape)
+            self._prepare("corpus", "add", name, file)
         recipe = ("--epochs", 1, "--max-tokens", MAX_TOKENS, "--min-label-count", 5, "--no-baseline")
         chosen = ("--preset", "tiny-longformer", "--backbone", self._backbone())
-        self.postq("submit-train", "learn", *chosen, *recipe, "--wait")
-        self.postq("classify-corpus", "score", "--bundle", "job:1", "--wait")
+        self._prepare("submit-train", "learn", *chosen, *recipe, "--wait")
+        self._prepare("classify-corpus", "score", "--bundle", "job:1", "--wait")
+
+    def _prepare(self, *words: object) -> None:
+        """One step, and how long it took: on a new machine any of them may take minutes."""
+        began = time.perf_counter()
+        self.postq(*words)
+        print(f"{' '.join(map(str, words[:2]))}: {time.perf_counter() - began:.1f} s", flush=True)
 
     def _backbone(self) -> Path:
         from postq.learning.encoder.backbones.tiny import build_tiny_longformer, snapshot_texts

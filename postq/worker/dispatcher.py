@@ -108,7 +108,7 @@ class Dispatcher:
                 if claimed is not None:
                     unstored = self._work_on(claimed)
         finally:
-            self._claims.give_back(reason="worker drains")
+            self._claims.give_back(reason="worker drains" if self.draining else "worker met an error")
             if unstored is not None:
                 self._storing.begin(unstored)
             self._storing.wait()

@@ -38,10 +38,19 @@ from tests.faults.accounting import (
     check_invariants,
     check_no_orphans,
     owes_every_document,
+    result_digest,
 )
 from tests.faults.ground import Ground, WorkerHandle, opened_ground
 from tests.faults.link import Condition, Link
-from tests.faults.stock import Stock, make_stock, put_files, put_rows, train_spec, write_opinions
+from tests.faults.stock import (
+    Stock,
+    add_slow,
+    make_stock,
+    put_files,
+    put_rows,
+    train_spec,
+    write_opinions,
+)
 from tests.faults.tiny_encoder import encoder_spec
 
 WORKERS = 2
@@ -64,6 +73,8 @@ class Nemesis:
     log: list[str] = field(default_factory=list)
     clean: list[int] = field(default_factory=list)
     """Classifications of the clean corpus: their digest must be the fault-free one."""
+    slow: list[int] = field(default_factory=list)
+    """Classifications whose shards are claimed ahead, also among the other: their digests must be equal."""
     other: list[int] = field(default_factory=list)
     trainings: dict[str, list[int]] = field(default_factory=dict)
     """Name of the bundle → trainings of one and the same spec: their bundles must be equal."""
@@ -79,12 +90,14 @@ class Nemesis:
             self.ground.database, self.ground.settings, name="poison", inputs=[Input(path=str(file))]
         )
         self.poisoned = added.id or 0
+        self.lagging = add_slow(self.ground, documents=40)
 
     def rage(self, seconds: float) -> None:
         """Act at random until the time is over."""
         acts: list[tuple[Callable[[], str], int]] = [
             (self.submit_clean, 5),
             (self.submit_poisoned, 1),
+            (self.submit_slow, 2),
             (self.submit_training, 1),
             (self.submit_evaluation, 1),
             (self.cancel_any, 1),
@@ -128,6 +141,8 @@ class Nemesis:
             check_invariants(self.ground, job_id, digest=self.stock.digest if done else None)
         check_invariants(self.ground, *self.other)
         self.check_trainings()
+        whole = [job.id for job in self.jobs() if job.id in self.slow and job.state == JobState.SUCCEEDED]
+        assert len({result_digest(self.ground, job_id) for job_id in whole}) <= 1, "I2: unequal results"
         counted = [job.id for job in self.jobs() if owes_every_document(self.ground, job.id)]
         return [account(self.ground, job_id) for job_id in counted]
 
@@ -151,6 +166,13 @@ class Nemesis:
     def submit_poisoned(self) -> str:
         self.other.append(self.ground.classify(corpus_id=self.poisoned))
         return f"submitted poisonous classification {self.other[-1]}"
+
+    def submit_slow(self) -> str:
+        if self.open_jobs() >= MOST_OPEN_JOBS:
+            return "enough is waiting"
+        self.slow.append(self.ground.classify(corpus_id=self.lagging))
+        self.other.append(self.slow[-1])
+        return f"submitted slow classification {self.slow[-1]}"
 
     def submit_training(self) -> str:
         return f"submitted training {self.train(train_spec())}"

@@ -17,7 +17,7 @@ from postq.models.tables import bundle, corpus, document
 from postq.registry.intake import add_corpus
 from tests import databases
 from tests.faults.accounting import check_invariants, result_digest
-from tests.faults.ground import opened_ground
+from tests.faults.ground import Ground, opened_ground
 
 DOCUMENTS = 60
 LABELS = ("appeal", "dismissal", "summary")
@@ -55,6 +55,22 @@ def write_opinions(file: Path, *, poison: dict[int, str] | None = None, document
     lines = [opinion(number, more=(poison or {}).get(number, "")) for number in range(documents)]
     file.write_text("\n".join(lines) + "\n")
     return file
+
+
+def add_slow(ground: Ground, *, documents: int) -> int:
+    """Add a corpus whose shards take so long that their end can be foreseen, and the next be claimed ahead.
+
+    Nine of its documents make a chunk, whose end a runner tells of; one in eight makes the runner lag.
+    """
+    file = ground.scratch / "slow.jsonl"
+    with file.open("w") as lines:
+        for number in range(documents):
+            words = " ".join(f"w{(number * 7 + at) % 300}" for at in range(12_000))
+            lag = "poisonslow" if number % 8 == 0 else ""
+            lines.write(f"{opinion(number, more=f'{lag} {words}')}\n")
+    added = add_corpus(ground.database, ground.settings, name="slow", inputs=[Input(path=str(file))])
+    assert added.id is not None
+    return added.id
 
 
 def train_spec(corpus_id: int = 1, **changes: Any) -> TrainSpec:

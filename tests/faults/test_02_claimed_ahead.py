@@ -1,44 +1,26 @@
 """Faults 1, 2 and 20 while a worker holds two shards: the one in hand, and the next, claimed ahead."""
 
-import json
 import signal
 
 import pytest
 import sqlalchemy as sa
 
-from postq.corpus.location import Input
 from postq.crash_points import CrashPoint
 from postq.models.attempt import AttemptOutcome
 from postq.models.tables import attempt
-from postq.registry.intake import add_corpus
 from tests.faults.accounting import check_invariants, check_no_orphans, result_digest
 from tests.faults.ground import Ground
-from tests.faults.stock import LABELS
+from tests.faults.stock import add_slow
 
 DOCUMENTS, SHARD = 60, 20
-SLOW_EVERY = 8
-"""One in so many makes the runner lag, so that there is a pace by which the end can be foreseen."""
-WORDS = 12_000
-"""Of a document: nine of them make a chunk, and a chunk is told of."""
 
 
 @pytest.fixture
 def slow_job(ground: Ground) -> int:
     """A job of three shards, each of three chunks that take a while, not begun."""
-    file = ground.scratch / "slow.jsonl"
-    file.write_text("".join(f"{json.dumps(opinion(number))}\n" for number in range(DOCUMENTS)))
-    added = add_corpus(ground.database, ground.settings, name="slow", inputs=[Input(path=str(file))])
-    assert added.id is not None
+    corpus_id = add_slow(ground, documents=DOCUMENTS)
     ground.settings = ground.settings.model_copy(update={"shard_documents": SHARD})
-    return ground.classify(corpus_id=added.id)
-
-
-def opinion(number: int) -> dict[str, object]:
-    label = LABELS[number % len(LABELS)]
-    lag = "poisonslow" if number % SLOW_EVERY == 0 else ""
-    text = f"{label} {label} {lag} " + " ".join(f"w{(number * 7 + at) % 300}" for at in range(WORDS))
-    sections = [{"headtext": "Opinion", "paragraphs": [text]}]
-    return {"documentId": f"op-{number}", "postures": [label], "sections": sections}
+    return ground.classify(corpus_id=corpus_id)
 
 
 def attempts(ground: Ground, job_id: int) -> list[tuple[int, AttemptOutcome]]:

@@ -211,15 +211,22 @@ def test_an_error_of_the_document_source_reaches_the_caller(folder: Path) -> Non
 
 @pytest.mark.parametrize("trained", ["truncate"], indirect=True)
 def test_tokenising_processes_change_no_score_and_their_death_ends_the_attempt(
-    trained: TrainedEncoder, folder: Path, monkeypatch: pytest.MonkeyPatch
+    trained: TrainedEncoder,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    wait_until: Callable[..., Any],
 ) -> None:
     monkeypatch.setenv("POSTQ_TOKENISER_PROCESSES", "1")
     monkeypatch.setattr(scorer, "POOL_DOCUMENTS", 2)
-    loaded, before = load(folder), helpers()
-    found, failures, _ = run(loaded, [*DOCUMENTS, document(1, "\ud800 court")])
+    loaded, before, documents = load(folder), helpers(), [*DOCUMENTS, document(1, "\ud800 court")]
+    first, _, _ = run(loaded, documents)  # this process tokenises until the other is there
+    wait_until(lambda: loaded._pool is not None and loaded._pool.ready())
+    monkeypatch.setattr(scorer, "encode_each", None)
+    found, failures, _ = run(loaded, documents)
     assert list(failures) == [1]
-    scores = np.concatenate([found[each.row].scores for each in DOCUMENTS])
-    np.testing.assert_allclose(scores, trained.score(DOCUMENTS), atol=1e-5)
+    for each in (first, found):
+        scores = np.concatenate([each[one.row].scores for one in DOCUMENTS])
+        np.testing.assert_allclose(scores, trained.score(DOCUMENTS), atol=1e-5)
     begun = helpers() - before
     assert begun
     for helper in begun:
