@@ -24,7 +24,7 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cpu", help="cpu, cuda:0 or mps")
     parser.add_argument("--documents", type=int, default=1_200)
-    parser.add_argument("--shard", type=int, default=60, help="documents of a shard")
+    parser.add_argument("--shard", type=int, default=120, help="documents of a shard")
     parser.add_argument("--words", type=int, default=900, help="median words of a document")
     parser.add_argument("--hidden", type=int, default=96)
     parser.add_argument("--layers", type=int, default=2)
@@ -39,6 +39,8 @@ def classified(bench: Bench, crash_budget: str) -> list[dict[str, float]]:
         for _ in range(2):  # the first time the worker loads the model
             bench.postq("classify-corpus", "score", "--bundle", "job:1", "--wait")
     lines = sorted(runner_lines(bench), key=_time)
+    if not any(line["event"] == "Processes tokenise from now on." for line in lines):
+        raise SystemExit("No process tokenised: give more documents a shard.")
     job = max(line["job"] for line in lines if "job" in line)
     begun = [line for line in lines if line["event"] == "An attempt begins." and line["job"] == job]
     ended = [line for line in lines if line["event"] == "The attempt finished." and line["job"] == job]

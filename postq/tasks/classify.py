@@ -99,8 +99,9 @@ def score_into(
     hooks: Hooks,
     between: Callable[[], None] = _nothing,
 ) -> None:
-    """Score a stream of documents into the result files, telling how far it is of `total`; `between` batches
-    is called.
+    """Score a stream of documents into the result files, telling how far it is of `total`.
+
+    `between` is called after each batch.
     """
     hooks.progress("scoring", 0, total, {})
     batches = scorer.score(documents, on_failure=writer.quarantine, should_stop=hooks.should_stop)

@@ -1,7 +1,6 @@
 """The model a runner keeps loaded between shards, so that each shard of a job does not load it again."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,16 +10,7 @@ from postq.contracts.runner import BundleOnDisk, RunRequest
 if TYPE_CHECKING:
     from postq.contracts.document import Document
     from postq.learning.bundle.bundle import Bundle
-    from postq.learning.scorer import ReadsAhead, Scorer
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Begun:
-    """Documents that a scorer reads although nobody has asked for their scores yet."""
-
-    request: RunRequest
-    scorer: "ReadsAhead"
-    documents: "Iterator[Document]"
+    from postq.learning.scorer import Scorer
 
 
 def _nothing_upcoming() -> None:
@@ -35,7 +25,7 @@ class Resident:
 
     def __init__(self, *, upcoming: Callable[[], RunRequest | None] = _nothing_upcoming) -> None:
         self._upcoming = upcoming
-        self._begun: _Begun | None = None
+        self._begun: tuple[RunRequest, Iterator[Document]] | None = None
         self._bundle: Bundle | None = None
         self._scorer: Scorer | None = None
         self._scorer_key: tuple[str, int | None, int] | None = None
@@ -84,15 +74,15 @@ class Resident:
         if request.bundle.digest == self._bundle.digest and isinstance(self._scorer, ReadsAhead):
             documents = requested_documents(request, view=self._bundle.recipe.text)
             self._scorer.begin(documents)
-            self._begun = _Begun(request=request, scorer=self._scorer, documents=documents)
+            self._begun = request, documents
 
     def documents(self, request: RunRequest) -> "Iterator[Document]":
         """The documents of a request for `scorer`'s bundle, with which its scorer may have begun already."""
         from postq.tasks.requested import requested_documents
 
         begun, self._begun = self._begun, None
-        if begun is not None and begun.request == request:
-            return begun.documents
+        if begun is not None and begun[0] == request:
+            return begun[1]
         assert self._bundle is not None
         return requested_documents(request, view=self._bundle.recipe.text)
 
@@ -103,8 +93,10 @@ class Resident:
         self._signature = ()
 
     def _let_go(self) -> None:
-        if self._begun is not None:
-            self._begun.scorer.leave_off()
+        from postq.learning.scorer import ReadsAhead
+
+        if isinstance(self._scorer, ReadsAhead):
+            self._scorer.leave_off()
         self._begun = self._scorer = self._scorer_key = None
 
 

@@ -45,7 +45,10 @@ class Inbox:
         self._stream = stream
         self._requests: queue.SimpleQueue[RunRequest | None] = queue.SimpleQueue()
         self._upcoming: RunRequest | None = None
-        self._busy = threading.Event()
+        self._received = 0
+        self._begun = 0
+        self._ended = 0
+        """Requests that were read, handed out, and dealt with."""
         self.stop_requested = threading.Event()
 
     def start(self) -> None:
@@ -54,8 +57,10 @@ class Inbox:
 
     def next_request(self) -> RunRequest | None:
         """The next request; None when the supervisor closed the pipe while nothing was running."""
-        self._busy.clear()
-        return self._requests.get()
+        self._ended = self._begun
+        request = self._requests.get()
+        self._begun += request is not None
+        return request
 
     def take_upcoming(self) -> RunRequest | None:
         """The attempt that will follow the one in hand, once, if the supervisor has said so."""
@@ -73,8 +78,8 @@ class Inbox:
                 # The pipe keeps the order: a stop read before this line was for the attempt before.
                 self.stop_requested.clear()
                 self._upcoming = None
-                self._busy.set()
+                self._received += 1
                 self._requests.put(message)
-        if self._busy.is_set():
+        if self._received > self._ended:
             end_group()
         self._requests.put(None)

@@ -10,14 +10,16 @@ from postq.contracts.device import Device
 from postq.db import Database, database_now
 from postq.jobs.claims import anything_ready, claim
 from postq.jobs.leases import Lease, release
+from postq.nudges import nudge
 from postq.settings import Settings
+from postq.worker.outages import is_outage
 
 _log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """A lease and when it began to run, in monotonic seconds: at the latest when the claim was sent."""
+    """A lease and when it began to run, in monotonic seconds, or a moment before."""
 
     lease: Lease
     at: float
@@ -45,11 +47,15 @@ class Claims:
         self._held: Claimed | None = None
 
     def take(self) -> Claimed | None:
-        """The shard to work on now: the one held, or a new one; None when nothing fits."""
-        if self._held is not None:
-            held, self._held = self._held, None
-            return held
-        return self._claim()
+        """The shard to work on now: the one held, or a new one; None when nothing fits.
+
+        One that was held for long is given back instead: its lease might run out before it is renewed.
+        """
+        if self.held_seconds > self._settings.renew_seconds:
+            self.give_back(reason="it was not begun in time")
+            return self._claim()
+        held, self._held = self._held, None
+        return held or self._claim()
 
     def hold(self) -> Lease | None:
         """Claim a shard ahead, for `take`; None when nothing fits. At most one is held."""
@@ -63,25 +69,32 @@ class Claims:
         return 0.0 if self._held is None else self._clock() - self._held.at
 
     def give_back(self, *, reason: str) -> None:
-        """Let another worker have the shard that is held, if there is one; no attempt is counted."""
-        held, self._held = self._held, None
-        if held is None:
+        """Let another worker have the shard that is held, if there is one; no attempt is counted.
+
+        While the database is away it stays held; in the end its lease runs out, as if this worker had died.
+        """
+        if self._held is None:
             return
         try:
             with self._database.transaction() as session:
-                release(
-                    session, held.lease, now=database_now(session), settings=self._settings, reason=reason
-                )
-        except Exception as exc:  # its lease runs out, as if this worker had died
-            _log.warning("A shard claimed ahead could not be given back.", reason=str(exc))
+                now, lease = database_now(session), self._held.lease
+                release(session, lease, now=now, settings=self._settings, reason=reason)
+        except Exception as exc:
+            if not is_outage(exc):
+                raise
+            _log.warning("A shard claimed ahead could not be given back yet.", reason=str(exc))
+            return
+        self._held = None
+        nudge(self._settings, device_kind="any")
 
     def _claim(self) -> Claimed | None:
         with self._database.reading() as session:  # a look without locks, since most polls find nothing
             now = database_now(session)
             if not anything_ready(session, device=self._device, now=now, settings=self._settings):
                 return None
-        at = self._clock()
         with self._database.transaction() as session:
+            session.connection()  # begins, for which SQLite may have to wait
+            at = self._clock()
             lease = claim(
                 session,
                 worker_id=self._worker_id,

@@ -1,6 +1,7 @@
 """The loop that does all the work of a worker: claim, see through, again, until nothing fits; then wait."""
 
 import threading
+import time
 from collections.abc import Callable
 
 import structlog
@@ -108,11 +109,20 @@ class Dispatcher:
                 if claimed is not None:
                     unstored = self._work_on(claimed)
         finally:
-            self._claims.give_back(reason="worker drains" if self.draining else "worker met an error")
             if unstored is not None:
                 self._storing.begin(unstored)
+            if self.draining:
+                self._give_back()
             self._storing.wait()
             self._show(None)
+
+    def _give_back(self) -> None:
+        """What was claimed ahead; while the database is away, tried for as long as a drain may last."""
+        backoff, until = Backoff(), time.monotonic() + self._settings.drain_seconds
+        self._claims.give_back(reason="worker drains")
+        while self._claims.held_seconds and time.monotonic() < until:
+            time.sleep(backoff.next_seconds())
+            self._claims.give_back(reason="worker drains")
 
     def _work_on(self, claimed: Claimed) -> Store | None:
         self._show(claimed.lease.shard_id)

@@ -1,7 +1,7 @@
 """Looking ahead: while a classification is nearly done, the shard that follows is claimed and read.
 
 Otherwise a device stands still between two shards: for a claim, for reading the corpus, for the first
-tokens. On a fast one that is a good part of the time.
+tokens. The faster it is, the larger a part of its time that is.
 """
 
 import time
@@ -15,6 +15,7 @@ from postq.crash_points import CrashPoint, reach
 from postq.jobs.leases import Lease
 from postq.settings import Settings
 from postq.worker.claims import Claims
+from postq.worker.outages import is_outage
 
 AHEAD_SECONDS = 1.0
 """With less than this to go the next shard is claimed; another worker might have begun it as much earlier."""
@@ -25,8 +26,8 @@ _log = structlog.get_logger()
 class LookAhead:
     """Listens to one attempt's progress, claims one shard when it is time, and has it prepared.
 
-    A shard is handed on only where neither it nor the one in hand has failed before: a document that ends
-    the runner while it is read ahead is blamed on the wrong shard, and so once at most.
+    A document that ends the runner while it is read ahead is blamed on the wrong shard. So a shard that has
+    failed before, or is a single document, is not read ahead, and nothing is read ahead beside it.
     """
 
     def __init__(
@@ -60,9 +61,10 @@ class LookAhead:
         try:
             self._claim()
         except Exception as exc:  # the attempt in hand goes on, and the next is claimed after it
-            _log.warning("The next shard could not be prepared.", reason=str(exc))
+            told = {"reason": str(exc)} if is_outage(exc) else {"exc_info": exc}
+            _log.warning("The next shard could not be prepared.", **told)
 
-    def keep(self) -> None:
+    def give_back_if_late(self) -> None:
         """Called now and then: an attempt that takes longer than thought keeps no shard from others."""
         if self._claims.held_seconds > self._settings.renew_seconds:
             self._claims.give_back(reason="the shard before took longer than thought")
@@ -84,4 +86,4 @@ class LookAhead:
 
 
 def _spotless(lease: Lease) -> bool:
-    return lease.attempts == 0 and lease.crashes == 0
+    return lease.attempts == 0 and lease.crashes == 0 and lease.stop_row - lease.start_row > 1

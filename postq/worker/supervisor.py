@@ -36,7 +36,7 @@ _log = structlog.get_logger()
 
 
 class Supervisor:
-    """Sees attempts through on one device; keeps no state of a job but in the database."""
+    """Sees attempts through on one device; what it knows of a job, and would miss, is in the database."""
 
     def __init__(
         self,
@@ -85,6 +85,7 @@ class Supervisor:
     def _run(self, claimed: Claimed) -> Ending:
         """The attempt itself. An error on our own side fails it like one of the runner's."""
         try:
+            self._folders.prepare(claimed.lease)
             request = self._request(claimed.lease)
             if request.rows == ():
                 return Finished()
@@ -100,7 +101,6 @@ class Supervisor:
         prepared, self._prepared = self._prepared, None
         if prepared is not None and (prepared.shard_id, prepared.token) == (lease.shard_id, lease.token):
             return prepared
-        self._folders.prepare(lease)
         with self._database.reading() as session:
             return make_request(session, lease, device=self._device, folders=self._folders)
 

@@ -118,7 +118,7 @@ class Watch:
                 )
                 if ending is not None:
                     return ending
-                self._look_ahead.keep()
+                self._look_ahead.give_back_if_late()
 
     def _hear(self) -> Ending | None:
         try:

@@ -2,10 +2,13 @@
 
 import pytest
 
+from postq.corpus.location import Input
 from postq.crash_points import CrashPoint
 from postq.models.shard import ShardState
+from postq.registry.intake import add_corpus
 from tests.faults.accounting import check_invariants, result_digest
 from tests.faults.ground import Ground
+from tests.faults.stock import write_opinions
 from tests.faults.tiny_encoder import encoder_spec
 
 pytest.importorskip("torch")
@@ -28,3 +31,28 @@ def test_an_encoder_s_result_does_not_depend_on_how_its_work_was_cut(ground: Gro
     assert len(ground.shards(quiet)) == 6
     assert [one.state for one in ground.shards(disturbed)].count(ShardState.SPLIT) == 1
     check_invariants(ground, quiet, disturbed, digest=result_digest(ground, quiet))
+
+
+@pytest.mark.slow
+@pytest.mark.fault(1)
+@pytest.mark.usual("sqlite-embedded")
+def test_a_document_that_kills_the_runner_while_it_is_read_ahead_costs_one_attempt(ground: Ground) -> None:
+    # Given two shards: in the first the runner lags, so that the second is read ahead, where it is killed
+    poison = {40: "poisonslow", 65: "poisononce"}
+    file = write_opinions(ground.scratch / "ahead.jsonl", poison=poison, documents=120)
+    added = add_corpus(ground.database, ground.settings, name="ahead", inputs=[Input(path=str(file))])
+    assert added.id is not None
+    ground.settings = ground.settings.model_copy(update={"shard_documents": 60})
+    trained, killed = ground.train(encoder_spec(ground, epochs=1)), ground.scratch / "killed"
+    worker = ground.start_worker(POSTQ_TOKENISER_PROCESSES="1", POISON_ONCE=str(killed))
+    assert ground.wait_for_end(trained, timeout=240) == ["succeeded"]
+    # When a worker with a core to spare for tokens is at it
+    job_id = ground.classify(corpus_id=added.id, bundle=f"job:{trained}")
+    assert ground.wait_for_end(job_id, timeout=240) == ["succeeded"]
+    # Then whichever shard is blamed has one crash, and all documents are there, as they would be without
+    assert killed.exists()
+    assert worker.said("The next shard was claimed.")
+    assert sum(one.crashes for one in ground.shards(job_id)) == 1
+    again = ground.classify(corpus_id=added.id, bundle=f"job:{trained}")
+    assert ground.wait_for_end(again, timeout=240) == ["succeeded"]
+    check_invariants(ground, job_id, digest=result_digest(ground, again))

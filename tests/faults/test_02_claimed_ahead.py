@@ -58,6 +58,9 @@ def test_a_runner_killed_after_the_next_shard_was_claimed_costs_the_shard_in_han
     assert ground.wait_for_end(slow_job) == ["succeeded"]
     ground.wait_until_reached()
     assert worker.said("The next shard was claimed.")
+    times = sa.select(attempt.c.started_at, attempt.c.ended_at).where(attempt.c.job_id == slow_job)
+    in_hand, following, *_ = ground.all(times.order_by(attempt.c.id))
+    assert following.started_at < in_hand.ended_at
     assert [one.crashes for one in ground.shards(slow_job)] == [1, 0, 0]
     check_invariants(ground, slow_job, digest=quiet_digest(ground, slow_job))
 

@@ -140,6 +140,11 @@ class Scene:
         with self.database.reading() as session:
             return session.execute(sa.select(shard).where(shard.c.id == self.lease.shard_id)).one()
 
+    def states(self) -> list[str]:
+        """Of all shards."""
+        with self.database.reading() as session:
+            return [*session.scalars(sa.select(shard.c.state).order_by(shard.c.id))]
+
     def events(self, kind: str) -> list[Any]:
         with self.database.reading() as session:
             return list(session.execute(sa.select(event).where(event.c.type == kind)).all())

@@ -31,6 +31,8 @@ class Bench:
         self.settings = settings
         self.seen: list[Lease] = []
         self.away = False
+        self.refusals = 0
+        """How many transactions are still to be refused."""
         self.looks = 0
         self.hold = threading.Event()
         self.hold.set()
@@ -61,6 +63,9 @@ class Bench:
         return self.database.reading()
 
     def transaction(self) -> Any:
+        if self.refusals > 0:
+            self.refusals -= 1
+            raise DatabaseUnavailable("The database cannot be used.", hint="Wait.")
         return self.database.transaction()
 
     def end(self, lease: Lease) -> None:
@@ -327,15 +332,22 @@ def test_the_shard_claimed_ahead_is_the_next_one(
     assert [lease.start_row for lease in bench.seen] == [0, 10, 20]
 
 
+@pytest.mark.parametrize("refusals", [0, 2])
 def test_a_drain_gives_back_what_was_claimed_ahead(
-    stocked: Database, settings: Settings, submit_job: Callable[[], int]
+    refusals: int,
+    stocked: Database,
+    settings: Settings,
+    submit_job: Callable[[], int],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(dispatcher_module, "Backoff", _NoWait)
     with running(stocked, settings) as bench:
 
         def hold_and_drain(lease: Lease) -> None:
             assert bench.claims.hold() is not None
             bench.dispatcher.drain()
             bench.end(lease)
+            bench.refusals = refusals
 
         bench.act = hold_and_drain
         submit_job()

@@ -1,7 +1,6 @@
 """The next shard is claimed when the one in hand is nearly done, and given up when that was an error."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -57,9 +56,7 @@ def test_a_shard_claimed_ahead_is_given_back_if_the_one_in_hand_takes_long_after
     ahead.watch(*steps, *[ahead.passes(5)] * 4, Finished())
     assert len(ahead.prepared) == 1
     assert ahead.claims.held_seconds == 0
-    with ahead.database.reading() as session:
-        states = session.scalars(sa.select(shard.c.state).order_by(shard.c.id)).all()
-    assert states == ["leased", "ready", "ready"]
+    assert ahead.states() == ["leased", "ready", "ready"]
 
 
 @pytest.mark.parametrize("spoilt", ["in hand", "next"])
@@ -84,9 +81,37 @@ def test_a_budget_of_one_crash_is_not_put_at_risk(ahead: Scene) -> None:
 def test_an_error_in_claiming_ahead_leaves_the_attempt_in_hand_alone(
     ahead: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*args: Any, **kwargs: Any) -> None:
+    calls = 0
+
+    def broken() -> None:
+        nonlocal calls
+        calls += 1
         raise DatabaseUnavailable("The database cannot be used.", hint="Wait.")
 
     monkeypatch.setattr(ahead.claims, "hold", broken)
-    ending, _ = ahead.watch(progress(8), ahead.passes(0.1), progress(9), Finished())
+    ending, _ = ahead.watch(progress(7), ahead.passes(0.1), progress(8), progress(9), Finished())
     assert isinstance(ending, Finished)
+    assert calls == 1
+
+
+def test_a_shard_that_cannot_be_given_back_yet_stays_held(ahead: Scene) -> None:
+    def leave() -> None:
+        ahead.away = True
+
+    def return_() -> None:
+        ahead.away = False
+
+    steps = [progress(8), ahead.passes(0.1), progress(9), ahead.passes(14), leave, ahead.passes(2)]
+    ahead.watch(*steps, return_, Finished())
+    assert ahead.claims.held_seconds == 0
+    assert ahead.states() == ["leased", "ready", "ready"]
+
+
+def test_a_shard_held_for_long_is_not_begun_but_claimed_anew(ahead: Scene) -> None:
+    ahead.watch(progress(8), ahead.passes(0.1), progress(9), Finished())
+    (held,) = ahead.prepared
+    ahead.clock.now += 20
+    taken = ahead.claims.take()
+    assert taken is not None
+    assert (taken.lease.shard_id, taken.lease.token) == (held.shard_id, held.token + 1)
+    assert taken.lease.attempts == 0

@@ -6,13 +6,17 @@ enough (the tokenizer needs some 3 µs a token, a base-size Longformer over 300)
 
 import multiprocessing
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
+
+import structlog
 
 from postq.contracts.device import Device
 from postq.devices import usable_cores
@@ -26,9 +30,12 @@ MOST_PROCESSES = 16
 CHUNK_DOCUMENTS = 16
 CHUNK_CHARACTERS = 500_000
 """A document longer than this is a chunk of its own, so that its neighbours do not wait for it."""
+START_SECONDS = 300.0
+"""A process whose fellows are not there by then gives up, and with it the pool."""
 CHUNKS_AHEAD = 2
 """Chunks per process that are queued or being tokenised; bounds memory."""
 
+_log = structlog.get_logger()
 _tokeniser: TextTokeniser | None = None
 
 
@@ -57,26 +64,35 @@ class TokeniserPool:
     """Processes with a copy of the tokeniser each, kept between shards of one bundle."""
 
     def __init__(self, tokeniser: TextTokeniser, *, processes: int) -> None:
-        # Spawned, not forked: the parent holds threads and an accelerator's context.
+        context = multiprocessing.get_context("spawn")  # not forked: the parent holds threads and a device
+        all_there = context.Barrier(processes)
         self._executor = ProcessPoolExecutor(
-            processes,
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_start,
-            initargs=tokeniser.parts,
+            processes, mp_context=context, initializer=_start, initargs=(all_there, *tokeniser.parts)
         )
         self._processes = processes
         self._cpu_seconds = 0.0
-        self._started = [self._executor.submit(os.getpid) for _ in range(processes)]
+        self._starting = threading.Thread(target=self._start, name="postq-tokenisers", daemon=True)
+        self._starting.start()
 
     def ready(self) -> bool:
-        """Whether the processes are there, or died on the way: texts given now are tokenised at once."""
-        return all(started.done() for started in self._started)
+        """Whether all processes are there, or one died on the way: texts given now are tokenised at once."""
+        return not self._starting.is_alive()
+
+    def _start(self) -> None:
+        """Seconds: each process reads the libraries and then the tokenizer, for which its start is waited."""
+        began = time.monotonic()
+        with suppress(BrokenProcessPool, OSError):  # `encode` will tell
+            for started in [self._executor.submit(os.getpid) for _ in range(self._processes)]:
+                started.result()
+            seconds = round(time.monotonic() - began, 1)
+            _log.info("Processes tokenise from now on.", processes=self._processes, seconds=seconds)
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
-        """Tokens of every text, in order, or the reason there are none.
+        """Tokens of every text, in order, or the reason there are none; waits until `ready`.
 
         Raises TokeniserLost when a process died.
         """
+        self._starting.join()
         try:
             chunks = [*self._encoded(texts)]
         except BrokenProcessPool as exc:
@@ -95,6 +111,7 @@ class TokeniserPool:
 
     def close(self) -> None:
         """End the processes; what is still queued is dropped."""
+        self._starting.join()
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     def _encoded(self, texts: Sequence[str]) -> Iterator[EncodedChunk]:
@@ -123,14 +140,18 @@ def chunks_of(texts: Sequence[str], *, processes: int) -> Iterator[list[str]]:
         yield chunk
 
 
-def _start(tokenizer: Any, max_tokens: int, piece_tokens: int, long_text: Any) -> None:
-    """First act of a process: one core is its own, and it leaves when the parent does, however that ends."""
+def _start(all_there: Any, tokenizer: Any, max_tokens: int, piece_tokens: int, long_text: Any) -> None:
+    """First act of a process: one core is its own, and it leaves when the parent does, however that ends.
+
+    It takes no work before all are there; the executor would start no others while one has nothing to do.
+    """
     global _tokeniser
     leave_with_parent()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     _tokeniser = TextTokeniser(
         tokenizer, max_tokens=max_tokens, piece_tokens=piece_tokens, long_text=long_text
     )
+    all_there.wait(START_SECONDS)
 
 
 def _encode(texts: list[str]) -> EncodedChunk:

@@ -86,7 +86,7 @@ def test_processes_do_not_outlive_a_runner_that_is_killed(tiny_backbone: Path) -
     holder = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None
     try:
-        assert holder.stdout.readline() == "ready\n"
+        assert "ready\n" in iter(holder.stdout.readline, "")
         held = psutil.Process(holder.pid).children(recursive=True)
         assert held
     finally:
@@ -149,3 +149,22 @@ def test_a_number_of_processes_that_is_none_is_refused(monkeypatch: pytest.Monke
     monkeypatch.setenv("POSTQ_TOKENISER_PROCESSES", "many")
     with pytest.raises(SettingsInvalid, match="'many'"):
         wanted_processes(GPU)
+
+
+def test_a_pool_is_ready_once_all_its_processes_are_there(tokeniser: TextTokeniser) -> None:
+    before = helpers()
+    starting = TokeniserPool(tokeniser, processes=3)
+    assert not starting.ready()
+    wait_until(starting.ready)
+    assert len(helpers() - before) == 3
+    starting.close()
+
+
+def test_a_process_that_dies_on_its_way_is_told_of_by_the_first_use(tokeniser: TextTokeniser) -> None:
+    before = helpers()
+    doomed = TokeniserPool(tokeniser, processes=2)
+    wait_until(lambda: helpers() - before)
+    for child in helpers() - before:
+        child.kill()
+    with pytest.raises(TokeniserLost, match="died"):
+        doomed.encode(TEXTS)
