@@ -6,14 +6,15 @@ enough (the tokenizer needs some 3 µs a token, a base-size Longformer over 300)
 
 import multiprocessing
 import os
+import pickle
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from dataclasses import replace
+from multiprocessing.shared_memory import SharedMemory
 from typing import Any
 
 import structlog
@@ -65,9 +66,10 @@ class TokeniserPool:
 
     def __init__(self, tokeniser: TextTokeniser, *, processes: int) -> None:
         context = multiprocessing.get_context("spawn")  # not forked: the parent holds threads and a device
-        all_there = context.Barrier(processes)
+        self._pickled = _shared(pickle.dumps(tokeniser))
+        given = (context.Barrier(processes), self._pickled.name)
         self._executor = ProcessPoolExecutor(
-            processes, mp_context=context, initializer=_start, initargs=(all_there, *tokeniser.parts)
+            processes, mp_context=context, initializer=_start, initargs=given
         )
         self._processes = processes
         self._cpu_seconds = 0.0
@@ -79,13 +81,17 @@ class TokeniserPool:
         return not self._starting.is_alive()
 
     def _start(self) -> None:
-        """Seconds: each process reads the libraries and then the tokenizer, for which its start is waited."""
         began = time.monotonic()
-        with suppress(BrokenProcessPool, OSError):  # `encode` will tell
+        try:
             for started in [self._executor.submit(os.getpid) for _ in range(self._processes)]:
                 started.result()
-            seconds = round(time.monotonic() - began, 1)
-            _log.info("Processes tokenise from now on.", processes=self._processes, seconds=seconds)
+        except (BrokenProcessPool, OSError):
+            return  # `encode` will tell
+        finally:
+            self._pickled.close()
+            self._pickled.unlink()
+        seconds = round(time.monotonic() - began, 1)
+        _log.info("Processes tokenise from now on.", processes=self._processes, seconds=seconds)
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
         """Tokens of every text, in order, or the reason there are none; waits until `ready`.
@@ -140,7 +146,19 @@ def chunks_of(texts: Sequence[str], *, processes: int) -> Iterator[list[str]]:
         yield chunk
 
 
-def _start(all_there: Any, tokenizer: Any, max_tokens: int, piece_tokens: int, long_text: Any) -> None:
+def _shared(content: bytes) -> SharedMemory:
+    """Memory that other processes find by its name.
+
+    A tokenizer is too large for the pipe that a process is started through: each start would wait until the
+    one before has read its libraries.
+    """
+    memory = SharedMemory(create=True, size=len(content))
+    assert memory.buf is not None
+    memory.buf[: len(content)] = content
+    return memory
+
+
+def _start(all_there: Any, pickled: str) -> None:
     """First act of a process: one core is its own, and it leaves when the parent does, however that ends.
 
     It takes no work before all are there; the executor would start no others while one has nothing to do.
@@ -148,9 +166,10 @@ def _start(all_there: Any, tokenizer: Any, max_tokens: int, piece_tokens: int, l
     global _tokeniser
     leave_with_parent()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    _tokeniser = TextTokeniser(
-        tokenizer, max_tokens=max_tokens, piece_tokens=piece_tokens, long_text=long_text
-    )
+    memory = SharedMemory(pickled)
+    assert memory.buf is not None
+    _tokeniser = pickle.loads(memory.buf)  # noqa: S301  (written by this runner)
+    memory.close()
     all_there.wait(START_SECONDS)
 
 

@@ -57,10 +57,16 @@ class TextTokeniser:
         self._prefix, self._suffix = special_tokens(tokenizer)
         self._backend = _plain_backend(tokenizer)
 
-    @property
-    def parts(self) -> tuple[Any, int, int, LongText]:
-        """What another process makes an equal tokeniser from."""
-        return self._tokenizer, self.max_tokens, self.piece_tokens, self.long_text
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process: without the tokenizer where its backend is enough, since that brings its
+        libraries along, which take a second to load.
+        """
+        return {**self.__dict__, "_tokenizer": None if self._backend is not None else self._tokenizer}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self._backend is not None:
+            _make_plain(self._backend)  # not all of it is kept
 
     @property
     def _specials(self) -> int:
@@ -136,7 +142,10 @@ def _plain_backend(tokenizer: Any) -> Any | None:
     """The Rust tokenizer, without truncation or padding, that reads `</s>` in a text as mere characters."""
     if not getattr(tokenizer, "is_fast", False):
         return None
-    backend = tokenizer.backend_tokenizer
+    return _make_plain(tokenizer.backend_tokenizer)
+
+
+def _make_plain(backend: Any) -> Any:
     backend.no_truncation()
     backend.no_padding()
     backend.encode_special_tokens = True
