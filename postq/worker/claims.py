@@ -71,7 +71,8 @@ class Claims:
     def give_back(self, *, reason: str) -> None:
         """Let another worker have the shard that is held, if there is one; no attempt is counted.
 
-        While the database is away it stays held; in the end its lease runs out, as if this worker had died.
+        While the database is away it stays held. Where it cannot be given back at all, its lease runs out, as
+        if this worker had died.
         """
         if self._held is None:
             return
@@ -80,10 +81,10 @@ class Claims:
                 now, lease = database_now(session), self._held.lease
                 release(session, lease, now=now, settings=self._settings, reason=reason)
         except Exception as exc:
-            if not is_outage(exc):
-                raise
-            _log.warning("A shard claimed ahead could not be given back yet.", reason=str(exc))
-            return
+            if is_outage(exc):
+                _log.warning("A shard claimed ahead could not be given back yet.", reason=str(exc))
+                return
+            _log.exception("A shard claimed ahead could not be given back.")
         self._held = None
         nudge(self._settings, device_kind="any")
 

@@ -115,3 +115,17 @@ def test_a_shard_held_for_long_is_not_begun_but_claimed_anew(ahead: Scene) -> No
     assert taken is not None
     assert (taken.lease.shard_id, taken.lease.token) == (held.shard_id, held.token + 1)
     assert taken.lease.attempts == 0
+
+
+def test_an_error_of_ours_in_giving_back_harms_nothing_else(
+    ahead: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object, **kwargs: object) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("postq.worker.claims.release", broken)
+    steps = [progress(8), ahead.passes(0.1), progress(9), ahead.passes(16)]
+    ending, _ = ahead.watch(*steps, Finished())
+    assert isinstance(ending, Finished)
+    assert ahead.claims.held_seconds == 0
+    assert ahead.states() == ["leased", "leased", "ready"]
