@@ -73,14 +73,14 @@ class TokeniserPool:
         )
         self._processes = processes
         self._cpu_seconds = 0.0
-        self._starting = threading.Thread(target=self._start, name="postq-tokenisers", daemon=True)
+        self._starting = threading.Thread(target=self._await_all, name="postq-tokenisers", daemon=True)
         self._starting.start()
 
     def ready(self) -> bool:
         """Whether all processes are there, or one died on the way: texts given now are tokenised at once."""
         return not self._starting.is_alive()
 
-    def _start(self) -> None:
+    def _await_all(self) -> None:
         began = time.monotonic()
         try:
             for started in [self._executor.submit(os.getpid) for _ in range(self._processes)]:
