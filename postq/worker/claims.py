@@ -68,14 +68,14 @@ class Claims:
         """For how long a shard has been held; 0 when none is."""
         return 0.0 if self._held is None else self._clock() - self._held.at
 
-    def give_back(self, *, reason: str) -> None:
+    def give_back(self, *, reason: str) -> bool:
         """Let another worker have the shard that is held, if there is one; no attempt is counted.
 
-        While the database is away it stays held. Where it cannot be given back at all, its lease runs out, as
-        if this worker had died.
+        While the database is away it stays held, and the answer is False. Where it cannot be given back at
+        all, its lease runs out, as if this worker had died.
         """
         if self._held is None:
-            return
+            return True
         try:
             with self._database.transaction() as session:
                 now, lease = database_now(session), self._held.lease
@@ -83,10 +83,11 @@ class Claims:
         except Exception as exc:
             if is_outage(exc):
                 _log.warning("A shard claimed ahead could not be given back yet.", reason=str(exc))
-                return
+                return False
             _log.exception("A shard claimed ahead could not be given back.")
         self._held = None
         nudge(self._settings, device_kind="any")
+        return True
 
     def _claim(self) -> Claimed | None:
         with self._database.reading() as session:  # a look without locks, since most polls find nothing

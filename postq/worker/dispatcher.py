@@ -119,10 +119,8 @@ class Dispatcher:
     def _give_back(self) -> None:
         """What was claimed ahead; while the database is away, tried for as long as a drain may last."""
         backoff, until = Backoff(), time.monotonic() + self._settings.drain_seconds
-        self._claims.give_back(reason="worker drains")
-        while self._claims.held_seconds and time.monotonic() < until:
+        while not self._claims.give_back(reason="worker drains") and time.monotonic() < until:
             time.sleep(backoff.next_seconds())
-            self._claims.give_back(reason="worker drains")
 
     def _work_on(self, claimed: Claimed) -> Store | None:
         self._show(claimed.lease.shard_id)
