@@ -106,6 +106,7 @@ def test_no_key_or_access_token_lies_in_the_checkout() -> None:
 def test_every_file_of_the_compiled_functions_is_declared():
     """One left out of a source distribution fails its build, which is no error for whoever installs it."""
     folder = ROOT / "postq/learning/longformer/native"
-    for module in SETTINGS["tool"]["setuptools"]["ext-modules"]:
-        for names, suffix in ((module["sources"], "c"), (module["depends"], "h")):
-            assert {ROOT / name for name in names} == set(folder.glob(f"*.{suffix}"))
+    modules = SETTINGS["tool"]["setuptools"]["ext-modules"]
+    assert {ROOT / name for module in modules for name in module["sources"]} == set(folder.glob("*.c"))
+    for module in modules:
+        assert {ROOT / name for name in module["depends"]} == set(folder.glob("*.h"))

@@ -72,7 +72,8 @@ def _automatic(device: torch.device, dtype: torch.dtype) -> Choice:
 
 
 def _automatic_cpu(dtype: torch.dtype) -> Choice:
-    why_not = why_no_native() if dtype == torch.float32 else "the compiled kernel is for float32"
+    known = dtype in (torch.float32, torch.bfloat16)
+    why_not = why_no_native() if known else "the compiled kernel is for float32 and bfloat16"
     if why_not is None:
         return Choice(attention="native", reason="the compiled kernel is the fastest exact one on this CPU")
     return Choice(attention="sdpa", reason=f"banded flash blocks, since {why_not}")

@@ -16,8 +16,9 @@ from postq.learning.longformer.feed_forward import (
     wide_layers,
 )
 from postq.learning.longformer.global_rows import global_rows
+from postq.learning.longformer.kept_weights import KeptWeights
 from postq.learning.longformer.packing import PackedBatch
-from postq.learning.longformer.products import PackedWeights, product
+from postq.learning.longformer.products import product
 from postq.learning.longformer.projections import project, project_stacked
 from postq.learning.longformer.trained_products import trained_product
 from postq.learning.longformer.zero_gradients import with_zero_gradients
@@ -34,11 +35,11 @@ class PackedLayer:
         self._inner = layer.attention.self
         self._activation = layer.intermediate.intermediate_act_fn
         self._exact_gelu = is_exact_gelu(self._activation)
-        self._kept: PackedWeights | None = None
+        self._kept: KeptWeights | None = None
 
     def keep_packed(self) -> None:
         """Keep packed weights from one inference to the next."""
-        self._kept = self._kept or PackedWeights()
+        self._kept = self._kept or KeptWeights()
 
     def forget(self) -> None:
         """Drop cached copies of weights."""
@@ -128,8 +129,8 @@ def _residual(part: Any, update: Tensor, states: Tensor) -> Tensor:
 
 
 def _add(update: Tensor, states: Tensor) -> Tensor:
-    """update + states, in place unless autocast made the update narrower than the states."""
-    return update.add_(states) if update.dtype == states.dtype else update + states
+    """update + states, in place of the states where autocast made the update narrower than they are."""
+    return update.add_(states) if update.dtype == states.dtype else states.add_(update)
 
 
 def _normed(part: Any, states: Tensor) -> Tensor:

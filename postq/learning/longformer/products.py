@@ -8,14 +8,14 @@ and 2.2 times at 3,072, and a sharp softmax multiplies it. How a row is summed d
 weight alone.
 
 Weights are packed for each layer and forward, which costs as much as 10 to 100 rows, so that nothing
-can go stale. Where weights do not change, in bulk scoring, they are kept (`PackedWeights`).
+can go stale. Where weights do not change, in bulk scoring, they are kept (`KeptWeights`).
 
 The choice is by processor and size, never by timing: the same machine always rounds the same way.
 """
 
 import os
 import platform
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,10 +23,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from postq.errors import SettingsInvalid
 from postq.learning.longformer.compiled import as_array, compiled, float32_on_cpu, why_not_compiled
+from postq.learning.longformer.kept_weights import KeptWeights
+from postq.learning.longformer.narrow_products import narrow_product, narrows
 
 LEAST_ROWS = {16: 64, 8: 384}
 """Fewer rows do not repay packing the weights each time, by the floats in a vector."""
@@ -43,33 +44,12 @@ class Packed:
     outputs: int
 
 
-class PackedWeights:
-    """Packed weights kept from one forward to the next, for scoring: as much memory as the layers again.
-
-    They are packed anew when a weight was changed in place (`_version`) or its storage replaced, and go with
-    the weight, so that another one in its place, maybe at its very address, is never taken for it.
-    """
-
-    def __init__(self) -> None:
-        self._kept: MutableMapping[Tensor, tuple[tuple[int, int], Packed]] = WeakTensorKeyDictionary()
-
-    def packed(self, weight: Tensor) -> Packed:
-        """A (out, in) weight, packed."""
-        seen = (weight.data_ptr(), weight._version)
-        known = self._kept.get(weight)
-        if known is None or known[0] != seen:
-            known = self._kept[weight] = (seen, pack_weight(weight))
-        return known[1]
-
-    def forget(self) -> None:
-        """Drop them all."""
-        self._kept.clear()
-
-
 def product(
-    layer: nn.Linear, *, rows: int, then_gelu: bool = False, kept: PackedWeights | None = None
+    layer: nn.Linear, *, rows: int, then_gelu: bool = False, kept: KeptWeights | None = None
 ) -> Product:
     """How to apply `layer`, and the erf GELU after it if asked, to `rows` rows. Inference only."""
+    if kept is not None and narrows():
+        return narrow_product(layer, then_gelu=then_gelu, kept=kept)
     if not packs(layer.weight, rows=rows, kept=kept is not None):
         return (lambda states: _gelu_in_place(layer(states))) if then_gelu else layer
     weight, bias = packed_weight(layer, kept), layer.bias
@@ -78,9 +58,9 @@ def product(
     return lambda states: multiply(states, weight, bias)
 
 
-def packed_weight(layer: nn.Linear, kept: PackedWeights | None) -> Packed:
+def packed_weight(layer: nn.Linear, kept: KeptWeights | None) -> Packed:
     """The layer's packed weight, from those kept if any are."""
-    return pack_weight(layer.weight) if kept is None else kept.packed(layer.weight)
+    return pack_weight(layer.weight) if kept is None else kept.form(pack_weight, layer.weight)
 
 
 def pack_weight(weight: Tensor) -> Packed:

@@ -7,8 +7,10 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from postq.learning.longformer.feed_forward import chunk_rows
+from postq.learning.longformer.kept_weights import KeptWeights
+from postq.learning.longformer.narrow_products import narrow_projections, narrows
 from postq.learning.longformer.packing import PackedBatch
-from postq.learning.longformer.products import PackedWeights, multiply, packed_weight, packs
+from postq.learning.longformer.products import multiply, packed_weight, packs
 
 
 def project_stacked(states: Tensor, layers: Sequence[nn.Linear]) -> Tensor:
@@ -22,12 +24,14 @@ def project_stacked(states: Tensor, layers: Sequence[nn.Linear]) -> Tensor:
 
 
 def project(
-    states: Tensor, layers: Sequence[nn.Linear], batch: PackedBatch, *, kept: PackedWeights | None
+    states: Tensor, layers: Sequence[nn.Linear], batch: PackedBatch, *, kept: KeptWeights | None
 ) -> list[Tensor]:
     """(tokens, width) of each layer, of equal widths. Inference only.
 
     Written over the answers of the previous encoder layer: fresh memory costs a page fault every 4 KB.
     """
+    if kept is not None and narrows():
+        return narrow_projections(states, layers, kept=kept)
     if not packs(layers[0].weight, rows=states.shape[0], kept=kept is not None):
         return _plain_in_chunks(states, layers, batch)
     room = _room(batch, layers, states)
@@ -39,8 +43,22 @@ def project(
 def _plain_in_chunks(states: Tensor, layers: Sequence[nn.Linear], batch: PackedBatch) -> list[Tensor]:
     """Chunk by chunk, while a chunk is in the cache."""
     count, step = states.shape[0], chunk_rows(states.device.type)
-    parts: list[Tensor] | None = None
+    if torch.is_autocast_enabled(states.device.type):
+        return _autocast_in_chunks(states, layers, batch, step)
+    room = _room(batch, layers, states)
     for start in range(0, count, step):
+        rows = slice(start, start + step)
+        for layer, part in zip(layers, room, strict=True):
+            torch.addmm(layer.bias, states[rows], layer.weight.T, out=part[rows])
+    return room
+
+
+def _autocast_in_chunks(
+    states: Tensor, layers: Sequence[nn.Linear], batch: PackedBatch, step: int
+) -> list[Tensor]:
+    """The same where only the product knows its number format."""
+    parts: list[Tensor] | None = None
+    for start in range(0, states.shape[0], step):
         rows = slice(start, start + step)
         found = [layer(states[rows]) for layer in layers]
         parts = parts or _room(batch, layers, found[0])

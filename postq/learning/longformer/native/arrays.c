@@ -9,27 +9,29 @@ enum { MOST_LENGTH = INT_MAX / 4 };
 
 int refuse(const char *why) { return PyErr_SetString(PyExc_ValueError, why), 0; }
 
-static int usable(const Py_buffer *view, int axes)
+static Py_ssize_t bytes_of(int kind) { return kind == FLOATS ? sizeof(float) : sizeof(short); }
+
+static int usable(const Py_buffer *view, int kind, int axes)
 {
-    if (view->ndim != axes || view->itemsize != sizeof(float) || view->format[0] != 'f' || view->format[1])
+    if (view->ndim != axes || view->itemsize != bytes_of(kind) || view->format[0] != kind || view->format[1])
         return 0;
     for (int i = 0; i < axes; i++)
         if (view->shape[i] < 1 || (axes > 1 && view->shape[i] > MOST_LENGTH) || view->strides[i] < 0 ||
-            view->strides[i] % (Py_ssize_t)sizeof(float))
+            view->strides[i] % view->itemsize)
             return 0;
     return 1;
 }
 
-const Py_buffer *hold(Held *held, PyObject *object, int axes, int writable)
+const Py_buffer *hold(Held *held, PyObject *object, int kind, int axes, int writable)
 {
     Py_buffer *view = &held->views[held->count];
     if (PyObject_GetBuffer(object, view, PyBUF_STRIDES | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0)) < 0)
         return NULL;
     held->count++;
-    if (usable(view, axes)) return view;
+    if (usable(view, kind, axes)) return view;
     PyErr_Format(
-        PyExc_ValueError, "array %d is no float32 array of %d axes, or empty, too long or backwards",
-        held->count, axes
+        PyExc_ValueError, "array %d is no %s array of %d axes, or empty, too long or backwards", held->count,
+        kind == FLOATS ? "float32" : "int16", axes
     );
     return NULL;
 }
@@ -39,4 +41,4 @@ void let_go(Held *held)
     while (held->count) PyBuffer_Release(&held->views[--held->count]);
 }
 
-size_t stride(const Py_buffer *view, int axis) { return (size_t)view->strides[axis] / sizeof(float); }
+size_t stride(const Py_buffer *view, int axis) { return (size_t)(view->strides[axis] / view->itemsize); }

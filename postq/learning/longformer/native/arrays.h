@@ -1,4 +1,4 @@
-/* float32 arrays that a Python caller handed over. */
+/* Arrays that a Python caller handed over. */
 #ifndef POSTQ_ARRAYS_H
 #define POSTQ_ARRAYS_H
 
@@ -12,13 +12,16 @@ typedef struct {
     int count;
 } Held;
 
-/* Holds one more array of so many axes, none of them empty or, of several, as long as half a billion, with
- * steps of whole floats forward. Raises ValueError otherwise and returns null. */
-const Py_buffer *hold(Held *held, PyObject *object, int axes, int writable);
+/* float32, and what holds the bits of bfloat16. */
+enum { FLOATS = 'f', SHORTS = 'h' };
+
+/* Holds one more array of this kind and so many axes, none of them empty or, of several, as long as half a
+ * billion, with steps of whole items forward. Raises ValueError otherwise and returns null. */
+const Py_buffer *hold(Held *held, PyObject *object, int kind, int axes, int writable);
 
 void let_go(Held *held);
 
-/* Floats from one index of an axis to the next. */
+/* Items from one index of an axis to the next. */
 size_t stride(const Py_buffer *view, int axis);
 
 /* Says what does not fit and returns 0. */

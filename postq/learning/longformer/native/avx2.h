@@ -41,21 +41,6 @@ INNER float greatest_of(Vector x)
     return _mm_cvtss_f32(_mm_max_ss(half, _mm_movehdup_ps(half)));
 }
 
-INNER Vector rounded(Vector x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-
-/* 2 to the n, an integer of -126 to 127. */
-INNER Vector power(__m256i n)
-{
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23));
-}
-
-/* x times 2 to the n, an integer of -252 to 254: in two steps, since one may pass the range of floats. */
-INNER Vector times_power(Vector x, Vector n)
-{
-    __m256i whole = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(whole, 1);
-    return _mm256_mul_ps(_mm256_mul_ps(x, power(half)), power(_mm256_sub_epi32(whole, half)));
-}
-
 /* The first `count` of a vector's lanes, 0 to all of them. */
 INNER Lanes first_lanes(int count)
 {

@@ -9,8 +9,13 @@
 #define AVAILABLE (__builtin_cpu_supports("avx512f"))
 #endif
 
+#ifdef POSTQ_AMX
+enum { LANES = 16, PANEL_VECTORS = 2, BLOCK_ROWS = 16, TILE_BLOCKS = 2 };
+/* Four of AMX's tiles hold the sums of two blocks and a panel. */
+#else
 enum { LANES = 16, PANEL_VECTORS = 2, BLOCK_ROWS = 12, TILE_BLOCKS = 1 };
 /* 24 of the registers hold the sums of a block. */
+#endif
 enum { MIX_VECTORS = 4, MIX_ROWS = 6, PAIR_ROWS = 12, SPREAD_VECTORS = 4 };
 enum { STEPS = 1 };
 /* Summands a turn of the innermost loop, where its own cost counts. */
@@ -31,14 +36,6 @@ INNER Vector greater(Vector a, Vector b) { return _mm512_max_ps(a, b); }
 INNER Vector lesser(Vector a, Vector b) { return _mm512_min_ps(a, b); }
 INNER float sum_of(Vector x) { return _mm512_reduce_add_ps(x); }
 INNER float greatest_of(Vector x) { return _mm512_reduce_max_ps(x); }
-
-INNER Vector rounded(Vector x)
-{
-    return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-}
-
-/* x times 2 to the n, an integer. */
-INNER Vector times_power(Vector x, Vector n) { return _mm512_scalef_ps(x, n); }
 
 /* The first `count` of a vector's lanes, 0 to all of them. */
 INNER Lanes first_lanes(int count) { return (Lanes)((1u << count) - 1); }

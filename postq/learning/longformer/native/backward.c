@@ -10,6 +10,11 @@ typedef struct {
     float *queries, *gradients, *mixed, *shares, *pulls;
 } Space;
 
+size_t band_backward_scratch(size_t keys, int reach, int width)
+{
+    return (5 * (keys + PANEL) + 3 * ROWS) * width + 2 * tile_scores(reach);
+}
+
 static Space laid_out(float *scratch, int keys, int width, int reach)
 {
     size_t part = (size_t)keys * width;
@@ -65,7 +70,7 @@ INNER Global pull(const Band *band, Chunk chunk, Tile tile, const Gradients *all
     return global;
 }
 
-INNER void add_gradients(Rows to, Chunk chunk, int width, const float *from)
+INNER void add_gradients(Floats to, Chunk chunk, int width, const float *from)
 {
     for (int j = 0; j < chunk.keys; j++)
         add_scaled(to.at + (size_t)(chunk.first_key + j) * to.stride, 1.0f, from + (size_t)j * width, width);

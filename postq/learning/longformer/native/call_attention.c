@@ -6,6 +6,8 @@
 
 #include "stream.h"
 
+enum { NUMBERS = sizeof(Number) == sizeof(float) ? FLOATS : SHORTS };
+
 typedef struct {
     Held held;
     Array arrays[ARRAYS];
@@ -18,16 +20,16 @@ static void end(Call *call)
     free(call->stream.bounds);
 }
 
-/* Arrays have the first one's shape, the log-sum-exps without its last axis, which is of consecutive floats.
+/* Arrays have the first one's shape, the log-sum-exps without its last axis, which is of consecutive numbers.
  */
 static int take(Call *call, PyObject *object, int place, int writable)
 {
-    int axes = place == LSE ? 2 : 3;
-    const Py_buffer *view = hold(&call->held, object, axes, writable), *first = &call->held.views[0];
+    int axes = place == LSE ? 2 : 3, kind = place == LSE || place > GRADIENT ? FLOATS : NUMBERS;
+    const Py_buffer *view = hold(&call->held, object, kind, axes, writable), *first = &call->held.views[0];
     if (!view) return 0;
     for (int i = 0; i < axes; i++)
         if (view->shape[i] != first->shape[i]) return refuse("the arrays are not of one shape");
-    if (axes == 3 && stride(view, 2) != 1) return refuse("the last axis is not of consecutive floats");
+    if (axes == 3 && stride(view, 2) != 1) return refuse("the last axis is not of consecutive numbers");
     call->arrays[place] = (Array){view->buf, stride(view, 0), stride(view, 1)};
     return 1;
 }
@@ -61,8 +63,8 @@ static int read_dropout(Call *call, double dropout, unsigned long long seed)
 static int read_stream(Call *call, PyObject *bounds)
 {
     const Py_ssize_t *shape = call->held.views[0].shape;
-    if (shape[2] < 1 || shape[2] % BAND_WIDTH_STEP || shape[2] > BAND_MOST_WIDTH)
-        return refuse("the width is no multiple of 16 up to 128");
+    if (shape[2] < 1 || shape[2] % WIDTH_STEP || shape[2] > BAND_MOST_WIDTH)
+        return refuse("the width is no multiple of the step, or over 128");
     if (call->stream.reach < 1 || call->stream.threads < 1)
         return refuse("reach and threads have to be at least 1");
     call->stream.heads = (int)shape[1];

@@ -42,8 +42,8 @@ PyObject *call_pack(PyObject *module, PyObject *args)
     Matrix weight;
     int threads, fit;
     if (!PyArg_ParseTuple(args, "OOi:pack", &from, &to, &threads)) return NULL;
-    fit = check_threads(threads) && as_matrix(hold(&held, from, 2, 0), 0, &weight) &&
-          is_packed(hold(&held, to, 1, 1), weight);
+    fit = check_threads(threads) && as_matrix(hold(&held, from, FLOATS, 2, 0), 0, &weight) &&
+          is_packed(hold(&held, to, FLOATS, 1, 1), weight);
     if (fit) {
         Py_BEGIN_ALLOW_THREADS
         pack_weight(weight, held.views[1].buf, threads);
@@ -63,14 +63,14 @@ typedef struct {
 static int hold_factors(Held *held, Factors given, Matrix *states, Matrix *output)
 {
     if (!check_threads(given.threads)) return 0;
-    if (!as_matrix(hold(held, given.states, 2, 0), 0, states)) return 0;
-    if (!as_matrix(hold(held, given.output, 2, 1), 1, output)) return 0;
+    if (!as_matrix(hold(held, given.states, FLOATS, 2, 0), 0, states)) return 0;
+    if (!as_matrix(hold(held, given.output, FLOATS, 2, 1), 1, output)) return 0;
     if (states->rows != output->rows) return refuse("states and output have not as many rows");
     Matrix weight = {NULL, output->columns, states->columns, 0, 0};
-    if (!is_packed(hold(held, given.packed, 1, 0), weight)) return 0;
+    if (!is_packed(hold(held, given.packed, FLOATS, 1, 0), weight)) return 0;
     if (given.bias == Py_None) return 1;
     if (given.add) return refuse("a product is added either to its bias or to the output");
-    return is_bias(hold(held, given.bias, 1, 0), *output);
+    return is_bias(hold(held, given.bias, FLOATS, 1, 0), *output);
 }
 
 PyObject *call_multiply(PyObject *module, PyObject *args)

@@ -1,5 +1,6 @@
-/* How a document is cut into chunks, and how much room one needs. */
+/* How a document is cut into chunks, and what a thread does before the first and after the last. */
 #include "tile.h"
+#include "vectors.h"
 
 /* Queries of a chunk: whole tiles, enough of them to repay packing, and twice the reach, so that chunks two
  * apart share no key. */
@@ -14,18 +15,12 @@ Chunk band_chunk(int tokens, int reach, int number)
     return (Chunk){start, stop, first, last - first};
 }
 
-static size_t tile_rows(int width) { return (size_t)ROWS * width; }
-
-static size_t tile_scores(int reach) { return ROWS * row_of_scores(reach); }
-
-size_t band_forward_scratch(size_t keys, int reach, int width)
-{
-    return 2 * (keys + PANEL) * width + 2 * tile_rows(width) + tile_scores(reach);
-}
-
-size_t band_backward_scratch(size_t keys, int reach, int width)
-{
-    return 5 * (keys + PANEL) * width + 3 * tile_rows(width) + 2 * tile_scores(reach);
-}
+#ifdef POSTQ_AMX
+WIDE void band_enter(void) { set_tiles(); }
+WIDE void band_leave(void) { rest_tiles(); }
+#else
+void band_enter(void) {}
+void band_leave(void) {}
+#endif
 
 int band_available(void) { return AVAILABLE; }

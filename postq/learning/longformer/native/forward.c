@@ -9,6 +9,11 @@ typedef struct {
     float *panels, *values, *queries, *mixed, *scores;
 } Space;
 
+size_t band_forward_scratch(size_t keys, int reach, int width)
+{
+    return (2 * (keys + PANEL) + 2 * ROWS) * width + tile_scores(reach);
+}
+
 static Space laid_out(float *scratch, int keys, int width)
 {
     Space space = {.panels = scratch};
@@ -49,7 +54,7 @@ answer(const Band *band, Chunk chunk, Tile tile, Space space, float *tops, float
     mix_rows(space.scores, space.values, tile, band->width, space.mixed);
 }
 
-WIDE void band_forward(const Band *band, Chunk chunk, Rows output, Rows lse, float *scratch)
+WIDE void band_forward(const Band *band, Chunk chunk, Rows output, Floats lse, float *scratch)
 {
     int width = band->width, keys = rounded_up(chunk.keys, PANEL);
     Space space = laid_out(scratch, keys, width);

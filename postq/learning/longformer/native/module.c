@@ -1,12 +1,15 @@
-/* The Python modules postq.learning.longformer._avx2 and _avx512, of one source. */
+/* The Python modules postq.learning.longformer._avx2, _avx512 and _amx, of one source. */
 #include "arrays.h"
 
 #include "band.h"
 #include "tile.h"
 
-#ifdef POSTQ_AVX2
+#if defined(POSTQ_AVX2)
 #define NAME "_avx2"
 #define INITIALIZER PyInit__avx2
+#elif defined(POSTQ_AMX)
+#define NAME "_amx"
+#define INITIALIZER PyInit__amx
 #else
 #define NAME "_avx512"
 #define INITIALIZER PyInit__avx512
@@ -25,9 +28,11 @@ static PyMethodDef methods[] = {
     {"attend_backward", call_attend_backward, METH_VARARGS,
      "(query, key, value, output, lse, gradient, query_gradient, key_gradient, value_gradient, bounds, "
      "reach, threads, dropout, seed): writes the query's gradient, adds to the others."},
+#ifndef POSTQ_AMX
     {"pack", call_pack, METH_VARARGS, "(weight, packed, threads): writes packed."},
     {"multiply", call_multiply, METH_VARARGS,
      "(states, packed, bias, output, add, threads): writes output, or adds to it."},
+#endif
     {NULL, NULL, 0, NULL},
 };
 
@@ -37,6 +42,7 @@ static struct PyModuleDef definition = {
 
 PyMODINIT_FUNC INITIALIZER(void)
 {
+    band_available(); /* asks the operating system for what the functions need */
     PyObject *module = PyModule_Create(&definition);
     if (module && PyModule_AddIntConstant(module, "panel", PANEL) == 0 &&
         PyModule_AddIntConstant(module, "lanes", LANES) == 0)

@@ -1,9 +1,11 @@
-/* The instructions that this build is for: AVX2 where POSTQ_AVX2 is defined, AVX-512 otherwise. */
+/* The instructions that this build is for: those of POSTQ_AVX2 or POSTQ_AMX, and AVX-512 otherwise. */
 #ifndef POSTQ_PROCESSOR_H
 #define POSTQ_PROCESSOR_H
 
-#ifdef POSTQ_AVX2
+#if defined(POSTQ_AVX2)
 #include "avx2.h"
+#elif defined(POSTQ_AMX)
+#include "amx.h"
 #else
 #include "avx512.h"
 #endif

@@ -4,10 +4,10 @@
 
 #include "band.h"
 
-/* One array (tokens, heads, ...) of a stream: where it begins, and the floats from one token or head to the
- * next. */
+/* One array (tokens, heads, ...) of a stream: where it begins, and the numbers or floats from one token or head to
+ * the next. */
 typedef struct {
-    float *at;
+    void *at;
     size_t token, head;
 } Array;
 

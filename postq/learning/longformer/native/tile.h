@@ -29,6 +29,9 @@ static inline size_t row_of_scores(int reach)
     return (size_t)rounded_up(2 * reach + ROWS, PANEL) + 2 * PANEL;
 }
 
+/* The floats of a tile's scores. */
+static inline size_t tile_scores(int reach) { return ROWS * row_of_scores(reach); }
+
 static inline Tile tile_at(const Band *band, Chunk chunk, int start)
 {
     int rows = least(ROWS, chunk.stop - start);

@@ -3,6 +3,7 @@
 #define POSTQ_VECTORS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "processor.h"
 
@@ -11,14 +12,22 @@
 
 INNER Vector nought(void) { return broadcast(0.0f); }
 
-/* e to the x, within 1.3 units in the last place from -87 to 87 (Cephes' polynomial). NaN stays NaN; far
- * below 0 gives 0, far above infinity. */
+typedef uint32_t Whole __attribute__((vector_size(4 * LANES)));
+
+/* 1.5 times 2^23: what is added to it loses its fraction, and leaves its whole part in the lowest bits. */
+#define SHIFT broadcast(12582912.0f)
+
+/* x times 2 to the n, where n was added to SHIFT; both results have to be normal numbers. Instructions that
+ * round and scale take twice as long on some processors. */
+INNER Vector times_power(Vector x, Vector shifted) { return (Vector)((Whole)x + ((Whole)shifted << 23)); }
+
+/* e to the x, within 1.3 units in the last place from -60 to 87 (Cephes' polynomial). NaN stays NaN. What is
+ * further below counts as -60: nothing beside 1, and not so little that its products would be subnormal,
+ * which are slow. */
 INNER Vector exponential(Vector x)
 {
-    x = lesser(
-        broadcast(104.0f), greater(broadcast(-104.0f), x)
-    ); /* of a NaN the second operand comes back */
-    Vector n = rounded(x * broadcast(1.44269504f));
+    x = lesser(broadcast(87.0f), greater(broadcast(-60.0f), x)); /* of a NaN the second operand comes back */
+    Vector shifted = fused(x, broadcast(1.44269504f), SHIFT), n = shifted - SHIFT;
     Vector r = fused(-n, broadcast(0.693145752f), x);
     r = fused(-n, broadcast(1.42860677e-6f), r);
     Vector p = broadcast(1.9875691500e-4f);
@@ -27,7 +36,21 @@ INNER Vector exponential(Vector x)
     p = fused(p, r, broadcast(4.1665795894e-2f));
     p = fused(p, r, broadcast(1.6666665459e-1f));
     p = fused(p, r, broadcast(5.0000001201e-1f));
-    return times_power(fused(r * r, p, r + broadcast(1.0f)), n);
+    return times_power(fused(r * r, p, r + broadcast(1.0f)), shifted);
+}
+
+/* 2 to the x, within 1e-7 of it, from -87 to 127; further below as above. */
+INNER Vector two_to_the(Vector x)
+{
+    x = greater(broadcast(-87.0f), x);
+    Vector shifted = x + SHIFT, r = x - (shifted - SHIFT);
+    Vector p = broadcast(1.327647129e-3f); /* fitted to the least greatest relative error */
+    p = fused(p, r, broadcast(9.675540961e-3f));
+    p = fused(p, r, broadcast(5.550713092e-2f));
+    p = fused(p, r, broadcast(2.402212024e-1f));
+    p = fused(p, r, broadcast(6.931469440e-1f));
+    p = fused(p, r, broadcast(1.0f));
+    return times_power(p, shifted);
 }
 
 INNER float dot(const float *a, const float *b, int width)

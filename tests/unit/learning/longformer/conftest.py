@@ -9,13 +9,15 @@ import pytest
 import torch
 
 from postq.learning.longformer import compiled, native, products
-from postq.learning.longformer.compiled import load_builds
+from postq.learning.longformer.compiled import NARROW_BUILDS, load_builds
 from tests.unit.learning.longformer.building import build_functions, load_functions
 
 BUILDS = {build.__name__.rpartition(".")[2]: build for build in load_builds()[0] if build.available()}
 EMULATES = "_avx2" in BUILDS and "_avx512" not in BUILDS and bool(shutil.which("gcc"))
 EMULATED = "_avx512 emulated"
-EMULATION = Path(__file__).with_name("emulated_avx512.h")
+NARROW = {b.__name__.rpartition(".")[2]: b for b in load_builds(NARROW_BUILDS)[0] if b.available()}
+EMULATES_NARROW = bool(BUILDS) and bool(shutil.which("gcc"))
+NARROW_EMULATED = "_amx emulated"
 
 
 @pytest.fixture(autouse=True)
@@ -40,16 +42,38 @@ def any_build(request, tmp_path_factory):
     """The same, and on a processor without AVX-512 that build on an emulation too."""
     functions = BUILDS.get(request.param)
     if request.param == EMULATED:
-        functions = emulated(tmp_path_factory.mktemp("emulated"))
+        functions = emulated("_avx512", tmp_path_factory.mktemp("emulated"))
     with in_charge(functions) as functions:
         yield functions
 
 
-def emulated(folder):
-    """The build for AVX-512 on a processor with AVX2."""
-    file = folder / "_avx512.abi3.so"
-    build_functions(file, "-O1", "-Wno-psabi", "-include", str(EMULATION))
+@pytest.fixture(scope="module", params=[*NARROW, *([NARROW_EMULATED] if EMULATES_NARROW else [])] or ["none"])
+def narrow_build(request, tmp_path_factory):
+    """Puts the build for bfloat16 in charge: the processor's, and an emulation of one."""
+    functions = NARROW.get(request.param)
+    if request.param == NARROW_EMULATED:
+        functions = emulated("_amx", tmp_path_factory.mktemp("emulated"))
+    if functions is None:
+        pytest.skip("no build for bfloat16 runs here")
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (compiled, native):
+            patch.setattr(module, "compiled_narrow", functions)
+        native.why_no_narrow.cache_clear()
+        assert native.why_no_narrow() is None
+        yield functions
+    native.why_no_narrow.cache_clear()
+
+
+def emulated(build, folder):
+    """A build on a processor with AVX2 that emulates what it lacks."""
+    file = folder / f"{build}.abi3.so"
+    build_functions(file, "-O1", *emulation(build))
     return load_functions(file)
+
+
+def emulation(build):
+    """The flags that this takes."""
+    return "-Wno-psabi", "-include", str(Path(__file__).with_name(f"emulated{build}.h"))
 
 
 @contextmanager

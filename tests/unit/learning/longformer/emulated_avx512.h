@@ -79,18 +79,6 @@ EMULATED float maximum(__m512 x)
     return most;
 }
 
-EMULATED __m512 rounded_to_even(__m512 x)
-{
-    EACH x[i] = rintf(x[i]);
-    return x;
-}
-
-EMULATED __m512 scaled(__m512 x, __m512 power)
-{
-    EACH x[i] = isnan(power[i]) ? power[i] : ldexpf(x[i], (int)floorf(power[i]));
-    return x;
-}
-
 EMULATED __m512 loaded_where(__mmask16 lanes, const float *from)
 {
     __m512 r;
@@ -138,8 +126,6 @@ EMULATED __m512 quarters(__m512 a, __m512 b, int which)
 #define _mm512_min_ps minima
 #define _mm512_reduce_add_ps total
 #define _mm512_reduce_max_ps maximum
-#define _mm512_roundscale_ps(x, how) rounded_to_even(x)
-#define _mm512_scalef_ps scaled
 #define _mm512_maskz_loadu_ps loaded_where
 #define _mm512_mask_storeu_ps stored_where
 #define _mm512_mask_mov_ps moved_where

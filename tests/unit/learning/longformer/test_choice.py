@@ -34,9 +34,10 @@ def test_a_cpu_without_the_compiled_kernel_gets_banded_blocks_and_the_log_says_w
     assert "banded flash blocks, since the compiled kernel was not built" in capsys.readouterr().out
 
 
-def test_half_precision_on_a_cpu_goes_through_banded_blocks(monkeypatch):
+@pytest.mark.parametrize(("dtype", "attention"), [(torch.bfloat16, "native"), (torch.float16, "sdpa")])
+def test_of_the_half_precisions_only_float16_goes_through_banded_blocks(monkeypatch, dtype, attention):
     patch_native(monkeypatch, None)
-    assert choose("auto", dtype=torch.bfloat16).attention == "sdpa"
+    assert choose("auto", dtype=dtype).attention == attention
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,12 @@ from numpy.lib.stride_tricks import as_strided
 from postq.learning.longformer import compiled as module
 from postq.learning.longformer.compiled import (
     BUILDS,
+    NARROW_BUILDS,
     as_array,
     first_available,
     load_builds,
-    takes,
     why_not_compiled,
+    why_not_compiled_narrow,
 )
 from postq.learning.longformer.products import multiply, pack_weight
 
@@ -33,14 +34,14 @@ def test_they_were_built_wherever_the_tests_have_a_compiler():
     """A build that fails is no error for a user, who is served by torch then; here it would hide tests."""
     if not os.environ.get("CI") or platform.machine() != "x86_64" or shutil.which("gcc") is None:
         pytest.skip("only where a compiler is known to be")
-    builds, broken = load_builds()
+    builds, broken = load_builds((*BUILDS, *NARROW_BUILDS))
     assert broken is None
-    assert len(builds) == len(BUILDS)
+    assert len(builds) == len(BUILDS) + len(NARROW_BUILDS)
 
 
 MISSING = """
 import sys
-for name in ("_avx2", "_avx512"):
+for name in ("_avx2", "_avx512", "_amx"):
     sys.modules[f"postq.learning.longformer.{name}"] = None
 """
 BROKEN = """
@@ -95,25 +96,15 @@ def test_a_processor_without_the_instructions_is_the_reason(monkeypatch):
     monkeypatch.setattr(module, "_builds", [Build(available=False)])
     monkeypatch.setattr(module, "_broken", None)
     assert why_not_compiled() == "the compiled kernels need a processor with AVX2 or AVX-512"
+    monkeypatch.setattr(module, "compiled_narrow", None)
+    monkeypatch.setattr(module, "_narrow_builds", [Build(available=False)])
+    assert why_not_compiled_narrow() == "the compiled kernels need a processor with AMX, on Linux"
 
 
 def test_one_broken_build_does_not_hide_a_whole_one(monkeypatch):
     monkeypatch.setattr(module, "compiled", Build(available=True))
     monkeypatch.setattr(module, "_broken", ImportError("no library"))
     assert why_not_compiled() is None
-
-
-@pytest.mark.parametrize(
-    ("part", "taken"),
-    [
-        (torch.empty(4), True),
-        (torch.empty(4, dtype=torch.float64), False),
-        (torch.empty(4, dtype=torch.bfloat16), False),
-        (torch.empty(4, device="meta"), False),
-    ],
-)
-def test_they_take_float32_on_the_cpu(part, taken):
-    assert takes(part) == taken
 
 
 def laid_out(rows, columns, *, by_rows):
@@ -199,7 +190,7 @@ REFUSED_BY_ATTENTION = {
     "another number format": ({"key": np.zeros((5, 2, 16))}, "array 2 is no float32 array of 3 axes"),
     "fewer tokens": ({"value": np.zeros((4, 2, 16), np.float32)}, "not of one shape"),
     "two axes": ({"query": np.zeros((5, 32), np.float32)}, "array 1 is no float32 array of 3 axes"),
-    "columns apart": ({"key": np.zeros((5, 2, 32), np.float32)[:, :, ::2]}, "not of consecutive floats"),
+    "columns apart": ({"key": np.zeros((5, 2, 32), np.float32)[:, :, ::2]}, "not of consecutive numbers"),
     "backwards": ({"key": np.zeros((5, 2, 16), np.float32)[::-1]}, "array 2 is .* backwards"),
     "more heads": ({"lse": np.zeros((5, 3), np.float32)}, "not of one shape"),
     "bounds beyond": ({"bounds": (0, 6)}, "grow and stay within the stream"),
@@ -212,7 +203,7 @@ REFUSED_BY_ATTENTION = {
     "no number": ({"dropout": float("nan")}, "at least 0 and under 1"),
     "narrow": (
         {"query": narrow(), "key": narrow(), "value": narrow(), "output": narrow()},
-        "no multiple of 16 up to 128",
+        "no multiple of the step, or over 128",
     ),
 }
 

@@ -8,7 +8,18 @@ from hypothesis import strategies as st
 from postq.learning.longformer import native
 from postq.learning.longformer.banded import banded_attention
 from postq.learning.longformer.native import native_attention, serves, why_no_native
-from tests.unit.learning.longformer.reference import slow_local_attention, stream
+from tests.unit.learning.longformer.attention_cases import (
+    answers,
+    answers_of_one_draw,
+    check_nan_shows,
+    check_same_bits_alone,
+    check_scores_far_apart,
+    dropped_shares,
+    exact,
+    slow,
+    tensors,
+)
+from tests.unit.learning.longformer.reference import stream
 from tests.unit.learning.longformer.torch_settings import SETTINGS, set_meanwhile
 
 runs_here = pytest.mark.usefixtures("any_build")
@@ -16,28 +27,6 @@ runs_here = pytest.mark.usefixtures("any_build")
 LENGTHS = st.lists(st.integers(1, 200), min_size=1, max_size=4)
 WINDOWS = st.integers(1, 80).map(lambda half: 2 * half)
 WIDTHS = st.sampled_from([16, 32, 48, 64, 112, 128])
-
-
-def tensors(tokens, documents, *, heads=2, width=16, sharpness=1.0):
-    parts = [torch.randn(tokens, heads, width) for _ in range(3)]
-    parts[0] *= sharpness
-    return [*parts, torch.randn(documents, heads, width)]
-
-
-def answers(attend, parts, batch, window, weights):
-    """(answer, gradients of a weighted sum of it by every part)"""
-    leaves = [part.detach().clone().requires_grad_() for part in parts]
-    answer = attend(*leaves, batch, window=window)
-    return [answer.detach(), *torch.autograd.grad((answer * weights.to(answer.dtype)).sum(), leaves)]
-
-
-def slow(query, key, value, rows, batch, *, window):
-    answer = slow_local_attention(query, key, value, batch, window)
-    return answer.index_copy(0, batch.first_index, rows)
-
-
-def exact(parts, batch, window, weights):
-    return answers(slow, [part.double() for part in parts], batch, window, weights)
 
 
 @runs_here
@@ -84,32 +73,7 @@ def test_strided_views_of_one_projection_are_read_in_place():
 @runs_here
 @pytest.mark.parametrize("threads", [1, 3])
 def test_a_document_is_the_same_to_the_last_bit_alone_in_company_and_on_any_number_of_threads(threads):
-    batch, alone = stream([900, 1300, 40]), stream([1300])
-    parts = tensors(batch.tokens, 3, width=32)
-    weights = torch.randn(batch.tokens, 2, 32)
-    own = [*(part[900:2200] for part in parts[:3]), parts[3][1:2]]
-    together = answers(native_attention, parts, batch, 512, weights)
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        by_itself = answers(native_attention, own, alone, 512, weights[900:2200])
-    finally:
-        torch.set_num_threads(before)
-    for shared, single in zip(together[:4], by_itself, strict=False):
-        assert torch.equal(shared[900:2200], single)
-
-
-def dropped_shares(query, key, batch, *, window, dropout, seed):
-    """(tokens, heads, tokens) probabilities after dropout, read off one-hot values; at most 128 tokens."""
-    tokens, heads, _ = query.shape
-    value = torch.eye(tokens, 128)[:, None, :].expand(tokens, heads, 128)
-    wide = [torch.nn.functional.pad(part, (0, 128 - part.shape[-1])) for part in (query, key)]
-    wide[0] = wide[0] * (128 / query.shape[-1]) ** 0.5  # the kernel divides by the root of the width
-    torch.manual_seed(seed)
-    rows = torch.zeros(len(batch.spans), heads, 128)
-    with torch.no_grad():
-        found = native_attention(*wide, value, rows, batch, window=window, dropout=dropout)
-    return found[..., :tokens].clone()
+    check_same_bits_alone(tensors(2240, 3, width=32), torch.randn(2240, 2, 32), threads=threads)
 
 
 @runs_here
@@ -117,20 +81,7 @@ def dropped_shares(query, key, batch, *, window, dropout, seed):
 def test_gradients_under_dropout_are_those_of_the_same_draw(lengths, window):
     batch = stream(lengths)
     parts, weights = tensors(batch.tokens, len(lengths), width=32), torch.randn(batch.tokens, 2, 32)
-    kept = dropped_shares(*parts[:2], batch, window=window, dropout=0.3, seed=5) > 0
-
-    def seeded(*parts, window):
-        torch.manual_seed(5)
-        return native_attention(*parts, window=window, dropout=0.3)
-
-    def same_draw(query, key, value, rows, batch, *, window):
-        one_hot = torch.eye(batch.tokens, dtype=query.dtype)[:, None, :].expand(-1, 2, -1)
-        shares = slow_local_attention(query, key, one_hot, batch, window)
-        answer = torch.einsum("qhk,khd->qhd", shares * kept / 0.7, value)
-        return answer.index_copy(0, batch.first_index, rows)
-
-    found = answers(seeded, parts, batch, window, weights)
-    truth = answers(same_draw, [part.double() for part in parts], batch, window, weights)
+    found, truth = answers_of_one_draw(parts, batch, window, weights)
     for ours, exact_one in zip(found, truth, strict=True):
         assert (ours - exact_one).norm() <= 1e-5 * exact_one.norm() + 1e-5
 
@@ -169,25 +120,12 @@ def test_dropout_far_from_the_first_token_keeps_the_expected_attention():
 
 @runs_here
 def test_nan_is_never_swallowed():
-    batch = stream([300])
-    for place in range(3):
-        parts = tensors(300, 1)
-        parts[place][150, 1, 3] = torch.nan
-        with torch.no_grad():
-            found = native_attention(*parts, batch, window=8)
-        assert found[150, 1, 3].isnan()
-        assert found[150, 1].isnan().all() or place == 2
-        assert found[:, 0].isfinite().all()
+    check_nan_shows()
 
 
 @runs_here
 def test_scores_far_apart_neither_overflow_nor_vanish():
-    batch = stream([40])
-    query, key, value, rows = tensors(40, 1)
-    key[7] = 400 * query[20]
-    with torch.no_grad():
-        found = native_attention(query, key, value, rows, batch, window=64)
-    torch.testing.assert_close(found[20], value[7])
+    check_scores_far_apart()
 
 
 @pytest.mark.parametrize(
@@ -198,7 +136,8 @@ def test_scores_far_apart_neither_overflow_nor_vanish():
         (torch.empty(4, 2, 8), False),
         (torch.empty(4, 2, 144), False),
         (torch.empty(4, 2, 64, dtype=torch.float64), False),
-        (torch.empty(4, 2, 64, dtype=torch.bfloat16), False),
+        (torch.empty(4, 2, 64, dtype=torch.bfloat16), True),
+        (torch.empty(4, 2, 64, dtype=torch.float16), False),
         (torch.empty(4, 2, 64, device="meta"), False),
     ],
 )

@@ -11,6 +11,7 @@ from torch.nn.functional import gelu
 from postq.errors import SettingsInvalid
 from postq.learning.longformer import accelerate, products, trained_products
 from postq.learning.longformer.feed_forward import wide_layers
+from postq.learning.longformer.kept_weights import KeptWeights
 from postq.learning.longformer.products import pack_weight, product
 from tests.unit.learning.longformer.reference import (
     alone,
@@ -158,9 +159,9 @@ def test_kept_weights_serve_short_documents_and_follow_changes_in_place(monkeypa
 @needs_packing
 def test_a_kept_weight_goes_with_the_parameter_it_was_packed_from():
     """Another parameter may get its very address and would be taken for it."""
-    layer, kept = torch.nn.Linear(64, 64), products.PackedWeights()
-    panels = weakref.ref(kept.packed(layer.weight).panels)
-    assert panels() is kept.packed(layer.weight).panels
+    layer, kept = torch.nn.Linear(64, 64), KeptWeights()
+    panels = weakref.ref(kept.form(pack_weight, layer.weight).panels)
+    assert panels() is kept.form(pack_weight, layer.weight).panels
     layer.weight = torch.nn.Parameter(torch.randn(64, 64))
     gc.collect()
     assert panels() is None

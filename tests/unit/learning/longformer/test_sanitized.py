@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.learning.longformer.building import build_functions
+from tests.unit.learning.longformer.conftest import BUILDS, emulation
 
 ROOT = Path(__file__).parents[4]
 FUZZER = "tests.unit.learning.longformer.fuzz_compiled"
@@ -28,12 +29,18 @@ def sanitizer():
     return library
 
 
-@pytest.fixture(scope="module")
-def sanitized(sanitizer, build, tmp_path_factory):
+BUILT = [*BUILDS, *(["_amx"] if BUILDS else [])]
+"""That for bfloat16 on an emulation, which no other build of a processor with AMX needs to be."""
+
+
+@pytest.fixture(scope="module", params=BUILT or ["none"])
+def sanitized(request, sanitizer, tmp_path_factory):
     del sanitizer
-    file = tmp_path_factory.mktemp("sanitized") / f"{build.__name__.rpartition('.')[2]}.abi3.so"
+    if not BUILT:
+        pytest.skip("no build of the compiled functions runs here")
+    file = tmp_path_factory.mktemp("sanitized") / f"{request.param}.abi3.so"
     strict = ["-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    build_functions(file, "-O1", "-g", *strict)
+    build_functions(file, "-O1", "-g", *strict, *([] if request.param in BUILDS else emulation("_amx")))
     return file
 
 
