@@ -15,10 +15,16 @@ HeadName = Literal["pooled", "label_attention"]
 RuleChoice = Literal["off", "implications", "most_specific", "both"]
 TermWeighting = Literal["raw", "log", "bm25"]
 LongText = Literal["truncate", "head_tail", "chunk_max", "chunk_mean"]
+Precision = Literal["auto", "fp32", "bf16"]
+"""What an encoder multiplies in: `auto` is bfloat16 on CUDA devices that have it, and float32 elsewhere."""
 
 
 def _is_pooled(head: str) -> bool:
     return head == "pooled"
+
+
+def _is_auto(precision: str) -> bool:
+    return precision == "auto"
 
 
 def _is_off(rules: str) -> bool:
@@ -144,6 +150,11 @@ class EncoderRecipe(Record):
     attention_dropout: float | None = Field(None, ge=0, lt=1)
     """Dropout on attention probabilities; unset keeps the backbone's. Zero lets faster kernels run."""
     gradient_checkpointing: bool = False
+    precision: Precision = Field("auto", exclude_if=_is_auto)
+    """Of training, and of scoring with the bundle unless a job says otherwise. `bf16` keeps weights, sums and
+    the residual stream in float32; it pays on a CPU with AMX or AVX512_BF16 and is slow on any other.
+
+    The default is left out of what is stored, for the reason told at `head`."""
     schedule_bug: bool = False
     """Count schedule steps in micro-batches, as the original recipe did; for reproduction only."""
     baseline: bool = True

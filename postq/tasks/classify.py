@@ -31,6 +31,7 @@ def run(request: RunRequest, spec: ClassifySpec, *, hooks: Hooks, resident: Resi
         request.device,
         max_tokens_per_batch=spec.max_tokens_per_batch,
         batch_divisor=request.batch_divisor,
+        precision=spec.precision,
     )
     check_fingerprint(request, bundle)
     hooks.progress("loading", 1, 1, {})

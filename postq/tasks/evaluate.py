@@ -45,6 +45,7 @@ def run(request: RunRequest, spec: EvaluateSpec, *, hooks: Hooks, resident: Resi
         request.device,
         max_tokens_per_batch=SCORING_TOKENS.get(request.device.kind),
         batch_divisor=request.batch_divisor,
+        precision=spec.precision,
     )
     check_fingerprint(request, bundle)
     view = bundle.recipe.text

@@ -9,6 +9,7 @@ from postq.contracts.runner import BundleOnDisk, RunRequest
 
 if TYPE_CHECKING:
     from postq.contracts.document import Document
+    from postq.contracts.recipes import Precision
     from postq.learning.bundle.bundle import Bundle
     from postq.learning.scorer import Scorer
 
@@ -28,7 +29,7 @@ class Resident:
         self._begun: tuple[RunRequest, Iterator[Document]] | None = None
         self._bundle: Bundle | None = None
         self._scorer: Scorer | None = None
-        self._scorer_key: tuple[str, int | None, int] | None = None
+        self._scorer_key: tuple[str, int | None, int, str | None] | None = None
         self._signature: tuple[tuple[str, int, int, int], ...] = ()
 
     def bundle(self, wanted: BundleOnDisk) -> "Bundle":
@@ -48,17 +49,27 @@ class Resident:
         return self._bundle
 
     def scorer(
-        self, wanted: BundleOnDisk, device: Device, *, max_tokens_per_batch: int | None, batch_divisor: int
+        self,
+        wanted: BundleOnDisk,
+        device: Device,
+        *,
+        max_tokens_per_batch: int | None,
+        batch_divisor: int,
+        precision: "Precision | None" = None,
     ) -> tuple["Bundle", "Scorer"]:
-        """The bundle and its loaded model; raises as `bundle` does, and ExtraMissing."""
+        """The bundle and its loaded model; raises as `bundle` does, ExtraMissing and DeviceUnavailable."""
         from postq.learning.scoring import load_scorer
 
         bundle = self.bundle(wanted)
-        key = (device.label, max_tokens_per_batch, batch_divisor)
+        key = (device.label, max_tokens_per_batch, batch_divisor, precision)
         if self._scorer is None or self._scorer_key != key:
             self._let_go()  # first, for the old one's memory
             self._scorer = load_scorer(
-                bundle, device, max_tokens_per_batch=max_tokens_per_batch, batch_divisor=batch_divisor
+                bundle,
+                device,
+                max_tokens_per_batch=max_tokens_per_batch,
+                batch_divisor=batch_divisor,
+                precision=precision,
             )
             self._scorer_key = key
         return bundle, self._scorer

@@ -12,6 +12,7 @@ from postq.cli.submitting.submission import EXAMPLE_EXITS, Answer, Placement, su
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from postq.contracts.recipes import Precision
     from postq.contracts.specs import ClassifySpec
 
 
@@ -44,6 +45,7 @@ def classify_corpus(
             show_default=False,
         ),
     ] = None,
+    precision: options.Precision = None,
     device_kind: options.DeviceKind = "any",
     memory: options.Memory = None,
     priority: options.Priority = 100,
@@ -57,7 +59,12 @@ def classify_corpus(
     submit_and_tell(
         invocation_of(ctx),
         lambda session: _spec(
-            session, corpus=corpus, bundle=bundle, only_new=only_new, batch_tokens=max_tokens_per_batch
+            session,
+            corpus=corpus,
+            bundle=bundle,
+            only_new=only_new,
+            batch_tokens=max_tokens_per_batch,
+            precision=precision,
         ),
         placement=Placement(
             device_kind=device_kind,
@@ -71,11 +78,23 @@ def classify_corpus(
 
 
 def _spec(
-    session: "Session", *, corpus: str, bundle: str, only_new: bool, batch_tokens: int | None
+    session: "Session",
+    *,
+    corpus: str,
+    bundle: str,
+    only_new: bool,
+    batch_tokens: int | None,
+    precision: "Precision | None",
 ) -> "ClassifySpec":
     from postq.contracts.specs import ClassifySpec
     from postq.registry.corpora import resolve_corpus
 
     row = resolve_corpus(session, corpus)
     assert row.id is not None
-    return ClassifySpec(corpus_id=row.id, bundle=bundle, only_new=only_new, max_tokens_per_batch=batch_tokens)
+    return ClassifySpec(
+        corpus_id=row.id,
+        bundle=bundle,
+        only_new=only_new,
+        max_tokens_per_batch=batch_tokens,
+        precision=precision,
+    )

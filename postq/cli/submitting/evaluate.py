@@ -12,6 +12,7 @@ from postq.cli.submitting.submission import EXAMPLE_EXITS, Answer, Placement, su
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from postq.contracts.recipes import Precision
     from postq.contracts.specs import EvaluateSpec, EvaluationSplit
 
 
@@ -40,6 +41,7 @@ def submit_eval(
             help="Go on although the bundle was trained or tuned on some documents; the report says so.",
         ),
     ] = False,
+    precision: options.Precision = None,
     device_kind: options.DeviceKind = "any",
     memory: options.Memory = None,
     priority: options.Priority = 100,
@@ -52,7 +54,14 @@ def submit_eval(
     """Evaluate a bundle on documents it was neither trained nor tuned on."""
     submit_and_tell(
         invocation_of(ctx),
-        lambda session: _spec(session, corpus=corpus, bundle=bundle, split=split, allow_leak=allow_leak),
+        lambda session: _spec(
+            session,
+            corpus=corpus,
+            bundle=bundle,
+            split=split,
+            allow_leak=allow_leak,
+            precision=precision,
+        ),
         placement=Placement(
             device_kind=device_kind,
             memory=memory,
@@ -65,11 +74,19 @@ def submit_eval(
 
 
 def _spec(
-    session: "Session", *, corpus: str, bundle: str, split: "EvaluationSplit", allow_leak: bool
+    session: "Session",
+    *,
+    corpus: str,
+    bundle: str,
+    split: "EvaluationSplit",
+    allow_leak: bool,
+    precision: "Precision | None",
 ) -> "EvaluateSpec":
     from postq.contracts.specs import EvaluateSpec
     from postq.registry.corpora import resolve_corpus
 
     row = resolve_corpus(session, corpus)
     assert row.id is not None
-    return EvaluateSpec(corpus_id=row.id, bundle=bundle, split=split, allow_leak=allow_leak)
+    return EvaluateSpec(
+        corpus_id=row.id, bundle=bundle, split=split, allow_leak=allow_leak, precision=precision
+    )

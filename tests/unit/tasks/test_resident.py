@@ -64,6 +64,16 @@ def test_a_smaller_batch_after_a_full_device_loads_the_model_anew(copied: Bundle
     assert halved is not scorer
 
 
+def test_another_precision_loads_the_model_anew(copied: BundleOnDisk) -> None:
+    resident = Resident()
+    own = load(resident, copied)
+    for precision, same in ((None, True), ("bf16", False)):
+        asked = resident.scorer(copied, CPU, max_tokens_per_batch=1000, batch_divisor=1, precision=precision)[
+            1
+        ]
+        assert (asked is own) == same
+
+
 class ReadingScorer:
     """A scorer that also remembers what it began with."""
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import LongformerForSequenceClassification, LongformerModel
 
+from postq.contracts.recipes import Precision
 from postq.learning.encoder.forward.compute import autocast
 from postq.learning.encoder.forward.label_attention import LabelAttentionClassifier, PackedLabelAttention
 from postq.learning.encoder.tokens.tokeniser import TokenIds
@@ -58,14 +59,14 @@ def pads(model: nn.Module) -> bool:
     return not isinstance(fast, FastLongformer) or fast.choice.attention == "stock"
 
 
-def forward_logits(model: nn.Module, batch: Batch) -> Tensor:
-    """Logits (pieces, labels) in float32 of a `runnable_form`; bf16 autocast where the device has it."""
+def forward_logits(model: nn.Module, batch: Batch, *, precision: Precision = "auto") -> Tensor:
+    """Logits (pieces, labels) in float32 of a `runnable_form`, computed in `precision`."""
     if isinstance(model, FastLongformer | PackedLabelAttention):
         stream, offsets = _packed(batch)
-        with autocast(model.device):
+        with autocast(model.device, precision):
             return model.forward_packed(stream, offsets).float()
     device = next(model.parameters()).device
-    with autocast(device):
+    with autocast(device, precision):
         logits: Tensor = model(**_model_inputs(model, batch, device)).logits
     return logits.float()
 

@@ -4,10 +4,15 @@ import platform
 from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 
+import structlog
 import torch
 
 from postq.contracts.device import Device
+from postq.contracts.recipes import Precision
 from postq.errors import DeviceUnavailable
+from postq.learning.longformer import bfloat16_speedup
+
+log = structlog.get_logger()
 
 VERSIONED = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
 
@@ -39,21 +44,46 @@ def _unavailable(device: Device) -> DeviceUnavailable:
     )
 
 
-def uses_bf16(device: torch.device) -> bool:
-    """True where autocast to bfloat16 is native: CUDA devices that support it."""
+def check_precision(device: torch.device, precision: Precision) -> None:
+    """Raise DeviceUnavailable where a device has no bfloat16; warn where a CPU has it, but slowly."""
+    if precision != "bf16":
+        return
+    if device.type == "cpu":
+        _warn_if_slow()
+    elif not _has_bf16(device):
+        raise DeviceUnavailable(
+            f"The device {device.type} has no bfloat16 that postq could use.",
+            hint="Submit the job again with --precision auto, or for a CPU or a newer GPU.",
+        )
+
+
+def _warn_if_slow() -> None:
+    speedup = bfloat16_speedup()
+    if speedup < 1:
+        log.warning(
+            "This processor multiplies bfloat16 slower than float32.", times_as_fast=round(speedup, 2)
+        )
+
+
+def _has_bf16(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.is_bf16_supported()
 
 
-def autocast(device: torch.device) -> AbstractContextManager[object]:
-    """The precision forward passes run in: bfloat16 autocast on CUDA, float32 elsewhere."""
-    if uses_bf16(device):
-        return torch.autocast("cuda", dtype=torch.bfloat16)
+def uses_bf16(device: torch.device, precision: Precision = "auto") -> bool:
+    """Whether forward passes multiply in bfloat16: by default on CUDA devices that have it."""
+    return _has_bf16(device) if precision == "auto" else precision == "bf16"
+
+
+def autocast(device: torch.device, precision: Precision = "auto") -> AbstractContextManager[object]:
+    """The precision that forward passes run in: autocast to bfloat16, or float32."""
+    if uses_bf16(device, precision):
+        return torch.autocast(device.type, dtype=torch.bfloat16)
     return nullcontext()
 
 
-def precision_name(device: torch.device) -> str:
+def precision_name(device: torch.device, precision: Precision = "auto") -> str:
     """`bf16-autocast` or `fp32`, as reports print it."""
-    return "bf16-autocast" if uses_bf16(device) else "fp32"
+    return "bf16-autocast" if uses_bf16(device, precision) else "fp32"
 
 
 def library_versions() -> dict[str, str]:

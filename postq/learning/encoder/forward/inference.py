@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import structlog
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from postq.contracts.device import Device
+from postq.contracts.recipes import Precision
 from postq.learning.encoder.forward.calling import Batch, Pooling, forward_logits, pads
 from postq.learning.encoder.forward.compute import is_out_of_memory, release_memory
 from postq.learning.encoder.tokens.tokeniser import TokenIds, TokenisedText
@@ -80,6 +82,7 @@ def document_logits(
     *,
     budget: TokenBudget,
     pooling: Pooling,
+    precision: Precision = "auto",
     before_batch: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[list[int], Logits]]:
     """(indices, logits (docs, labels)) of documents as their last piece is done, longest first.
@@ -89,7 +92,8 @@ def document_logits(
     """
     pooled = [_Pooled(waiting=len(document.pieces)) for document in documents]
     sizes = [len(document.pieces) for document in documents]
-    for pieces, logits in _piece_logits(model, documents, budget=budget, before_batch=before_batch):
+    forward = partial(_forward_or_halve, model, budget=budget, precision=precision)
+    for pieces, logits in _piece_logits(model, documents, forward, budget=budget, before_batch=before_batch):
         done = []
         for piece, row in zip(pieces, logits, strict=True):
             entry = pooled[piece.document]
@@ -109,6 +113,7 @@ def _settled(entry: _Pooled, pieces: int, *, pooling: Pooling) -> Logits:
 def _piece_logits(
     model: nn.Module,
     documents: Sequence[TokenisedText],
+    forward: Callable[[list[_Piece]], Tensor | None],
     *,
     budget: TokenBudget,
     before_batch: Callable[[], None],
@@ -121,7 +126,7 @@ def _piece_logits(
     while start < len(queue):
         before_batch()
         pieces = _next_batch(queue, start, budget=budget, padded=padded)
-        logits = _forward_or_halve(model, pieces, budget=budget)
+        logits = forward(pieces)
         if logits is None:
             continue
         start += len(pieces)
@@ -144,12 +149,15 @@ def _sizes(pieces: Sequence[_Piece], *, padded: bool) -> NDArray[np.int64]:
     return np.arange(1, len(pieces) + 1) * lengths[0] if padded else np.cumsum(lengths)
 
 
-def _forward_or_halve(model: nn.Module, pieces: list[_Piece], *, budget: TokenBudget) -> Tensor | None:
+def _forward_or_halve(
+    model: nn.Module, pieces: list[_Piece], *, budget: TokenBudget, precision: Precision
+) -> Tensor | None:
     """The logits, or None after the budget was halved because the batch did not fit."""
     try:
         # Not inference_mode: forms may keep derived weights, which training must be able to use afterwards.
         with torch.no_grad():
-            return forward_logits(model, Batch(pieces=tuple(piece.ids for piece in pieces)))
+            batch = Batch(pieces=tuple(piece.ids for piece in pieces))
+            return forward_logits(model, batch, precision=precision)
     except RuntimeError as exc:
         if len(pieces) == 1 or not is_out_of_memory(exc):
             raise

@@ -11,13 +11,14 @@ import structlog
 
 from postq.contracts.device import Device
 from postq.contracts.document import Document
+from postq.contracts.recipes import EncoderRecipe, Precision
 from postq.contracts.scoring import DocumentFailure, ScoreBatch
 from postq.counted import counted
 from postq.errors import TokeniserLost
 from postq.learning.bundle.bundle import Bundle
 from postq.learning.encoder.backbones.loading import load_classifier
 from postq.learning.encoder.forward.calling import scoring_form
-from postq.learning.encoder.forward.compute import torch_device
+from postq.learning.encoder.forward.compute import check_precision, precision_name, torch_device
 from postq.learning.encoder.forward.inference import Logits, document_logits, token_budget
 from postq.learning.encoder.scoring.clocks import ScoringClocks
 from postq.learning.encoder.scoring.prefetch import Prefetched
@@ -62,9 +63,21 @@ class EncoderScorer:
     """A loaded encoder bundle; satisfies `Scorer` and `ReadsAhead` of `learning.scorer`."""
 
     def __init__(
-        self, bundle: Bundle, device: Device, *, max_tokens_per_batch: int | None, batch_divisor: int = 1
+        self,
+        bundle: Bundle,
+        device: Device,
+        *,
+        max_tokens_per_batch: int | None,
+        batch_divisor: int = 1,
+        precision: Precision | None = None,
     ) -> None:
+        """`precision` is by default what the bundle's recipe says. Raises DeviceUnavailable for one that the
+        device lacks.
+        """
         target = torch_device(device)
+        self._precision = precision or _own_precision(bundle)
+        check_precision(target, self._precision)
+        self._device = target
         self._settings = read_settings(bundle.path)
         backbone = load_classifier(bundle.path, labels=bundle.labels, head=self._settings.head)
         self._labels = bundle.labels
@@ -139,12 +152,14 @@ class EncoderScorer:
                     window.texts,
                     budget=self._budget,
                     pooling=self._settings.pooling,
+                    precision=self._precision,
                     before_batch=look_up,
                 )
                 for indices, logits in clocks.computed(batches):
                     yield from self._batch(window, indices, logits, on_failure=on_failure)
                 clocks.count(text.length for text in window.texts)
-        _log.info("The documents were scored.", **clocks.facts())
+        name = precision_name(self._device, self._precision)
+        _log.info("The documents were scored.", precision=name, **clocks.facts())
 
     def _feed(self, documents: Iterable[Document]) -> _Feed:
         clocks = ScoringClocks()
@@ -204,6 +219,11 @@ class EncoderScorer:
                 tokens_total=np.array([window.texts[i].tokens_total for i in kept], dtype=np.int32),
                 tokens_seen=np.array([window.texts[i].tokens_seen for i in kept], dtype=np.int32),
             )
+
+
+def _own_precision(bundle: Bundle) -> Precision:
+    recipe = bundle.recipe
+    return recipe.precision if isinstance(recipe, EncoderRecipe) else "auto"
 
 
 def _unreadable(text: TokenisedText) -> str:

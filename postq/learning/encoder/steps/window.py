@@ -154,7 +154,7 @@ def _backward(bench: Workbench, batch: Indices, *, window_documents: int) -> Ten
     """
     texts = [bench.examples.texts[i] for i in batch]
     pieces = Batch(pieces=tuple(piece for text in texts for piece in text.pieces))
-    logits = forward_logits(bench.runs, pieces)
+    logits = forward_logits(bench.runs, pieces, precision=bench.recipe.precision)
     logits = pool_pieces(logits, [len(text.pieces) for text in texts], pooling=bench.pooling)
     rows = torch.from_numpy(batch)
     targets = bench.examples.targets[rows].to(bench.device)

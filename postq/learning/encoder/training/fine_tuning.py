@@ -10,7 +10,12 @@ from postq.contracts.recipes import EncoderRecipe
 from postq.learning.data import TrainingData
 from postq.learning.encoder.backbones.loading import Backbone
 from postq.learning.encoder.forward.calling import runnable_form
-from postq.learning.encoder.forward.compute import library_versions, precision_name, torch_device
+from postq.learning.encoder.forward.compute import (
+    check_precision,
+    library_versions,
+    precision_name,
+    torch_device,
+)
 from postq.learning.encoder.forward.inference import TokenBudget
 from postq.learning.encoder.steps.losses import constant_loss
 from postq.learning.encoder.steps.workbench import Workbench, restore_weights
@@ -54,6 +59,7 @@ def train_encoder(
     """
     require_documents(data)
     target = torch_device(device.one())
+    check_precision(target, recipe.precision)
     facets = choose_facet_targets(recipe, data)
     backbone = fresh_backbone(recipe, data.labels, facets.names)
     tokeniser = TextTokeniser(
@@ -125,6 +131,7 @@ def _finish(
         settings=settings,
         tokeniser=tokeniser,
         budget=budget,
+        precision=bench.recipe.precision,
         history=state.history,
         facts=_facts(course, bench, prepared, prior_loss=prior_loss, source=backbone.source),
         timing=timing,
@@ -163,7 +170,7 @@ def _facts(
         "device": str(bench.device),
         "device_name": _device_name(bench.device),
         "processes": course.ranks,
-        "precision": precision_name(bench.device),
+        "precision": precision_name(bench.device, bench.recipe.precision),
         "threads": torch.get_num_threads(),
         "tokens": state.tokens,
         "share_of_tokens_seen": seen / total if total else 1.0,

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from postq.contracts.document import Document
+from postq.contracts.recipes import Precision
 from postq.counted import counted
 from postq.learning.detectors import Detection
 from postq.learning.encoder.backbones.loading import Backbone
@@ -31,6 +32,7 @@ class TrainedEncoder:
         settings: EncoderSettings,
         tokeniser: TextTokeniser,
         budget: TokenBudget,
+        precision: Precision,
         history: Sequence[Mapping[str, float]],
         facts: Mapping[str, Any],
         timing: Mapping[str, Any],
@@ -51,6 +53,7 @@ class TrainedEncoder:
         self.tokenizer = backbone.tokenizer
         self._tokeniser = tokeniser
         self._budget = budget
+        self._precision: Precision = precision
 
     @property
     def score_space(self) -> str:
@@ -80,6 +83,7 @@ class TrainedEncoder:
             [texts[i] for i in readable],
             budget=self._budget,
             pooling=self.settings.pooling,
+            precision=self._precision,
             before_batch=look_up,
         )
         for indices, values in batches:

@@ -63,6 +63,7 @@ def _logits(
         [examples.texts[i] for i in mine],
         budget=budget,
         pooling=settings.pooling,
+        precision=bench.recipe.precision,
         before_batch=look_up,
     )
     stopped = False

@@ -41,7 +41,7 @@ def padding() -> Any:
 def batches(model: Any, budget: int, monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     seen: list[list[int]] = []
 
-    def logits(_: Any, batch: Batch) -> torch.Tensor:
+    def logits(_: Any, batch: Batch, **how: Any) -> torch.Tensor:
         seen.append([len(piece) for piece in batch.pieces])
         return torch.zeros(len(batch.pieces), 1)
 

@@ -63,6 +63,25 @@ def test_the_kept_model_is_the_best_epoch_s(trained: TrainedEncoder) -> None:
     assert -likelihood.mean() == pytest.approx(best["val_loss"], rel=1e-4)
 
 
+def test_in_bfloat16_it_learns_as_well(trained: TrainedEncoder, tiny_backbone: Path) -> None:
+    recipe = EncoderRecipe(
+        backbone=str(tiny_backbone),
+        max_tokens=128,
+        epochs=6,
+        batch_documents=4,
+        accumulation=2,
+        learning_rate=4e-3,
+        patience=0,
+        precision="bf16",
+    )
+    narrow = quick(DATA, recipe)
+    assert (trained.facts["precision"], narrow.facts["precision"]) == ("fp32", "bf16-autocast")
+    assert {weight.dtype for weight in narrow.model.parameters()} == {torch.float32}
+    for ours, theirs in zip(narrow.history, trained.history, strict=True):
+        assert ours["train_loss"] == pytest.approx(theirs["train_loss"], rel=0.1)
+    assert narrow.facts["best_value"] > 0.9
+
+
 def test_a_healthy_training_sets_off_no_alarm(told: Recorder, trained: TrainedEncoder) -> None:
     assert [event for event in told.events if event != "UNDERTRAINED"] == []
     assert [found.event for found in trained.detections] == told.events

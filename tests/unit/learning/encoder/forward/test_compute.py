@@ -1,0 +1,59 @@
+"""Which precision forward passes run in, and what is said of one that a device lacks or does slowly."""
+
+import pytest
+import torch
+
+from postq.contracts.recipes import Precision
+from postq.errors import DeviceUnavailable
+from postq.learning.encoder.forward import compute
+from postq.learning.encoder.forward.compute import autocast, check_precision, precision_name
+
+CPU, CUDA, MPS = (torch.device(kind) for kind in ("cpu", "cuda", "mps"))
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "name"),
+    [
+        (CPU, "auto", "fp32"),
+        (CPU, "bf16", "bf16-autocast"),
+        (CUDA, "auto", "bf16-autocast"),
+        (CUDA, "fp32", "fp32"),
+        (MPS, "auto", "fp32"),
+    ],
+)
+def test_bfloat16_is_for_cuda_unless_told_otherwise(
+    device: torch.device, precision: Precision, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    assert precision_name(device, precision) == name
+
+
+def test_autocast_on_a_cpu_is_to_bfloat16_or_there_is_none() -> None:
+    with autocast(CPU, "bf16"):
+        assert torch.is_autocast_enabled("cpu")
+        assert torch.get_autocast_dtype("cpu") == torch.bfloat16
+    for precision in ("auto", "fp32"):
+        with autocast(CPU, precision):
+            assert not torch.is_autocast_enabled("cpu")
+
+
+@pytest.mark.parametrize("device", [CUDA, MPS])
+def test_a_device_without_bfloat16_is_an_error_that_says_what_to_do(
+    device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    with pytest.raises(DeviceUnavailable, match=f"The device {device.type} has no bfloat16") as caught:
+        check_precision(device, "bf16")
+    assert "--precision auto" in caught.value.hint
+    check_precision(device, "auto")
+
+
+@pytest.mark.parametrize(("speedup", "told"), [(6.9, False), (0.14, True)])
+def test_a_processor_on_which_bfloat16_is_slow_is_told_of(
+    speedup: float, *, told: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(compute, "bfloat16_speedup", lambda: speedup)
+    check_precision(CPU, "bf16")
+    assert ("multiplies bfloat16 slower than float32" in capsys.readouterr().out) == told
+    check_precision(CPU, "auto")
+    assert "slower" not in capsys.readouterr().out
