@@ -132,19 +132,18 @@ def training_table(count: int, layers: int, *, size: int) -> tuple[list[Row], di
         batch = docs[start : start + size]
 
         def step(losses: Callable[[], None], *, hidden: float, attention: float) -> None:
-            _set_dropout(model, hidden=hidden, attention=attention)
+            set_dropout(model, hidden=hidden, attention=attention)
             optimizer.zero_grad()
             losses()
             optimizer.step()
 
         def stock(batch: Docs = batch) -> None:
             for doc in batch:
-                _backward(model(doc[None]).logits, documents=len(batch))
+                backward(model(doc[None]).logits, documents=len(batch))
 
         def ours(batch: Docs = batch) -> None:
-            for part in plan_batches([len(doc) for doc in batch], best_token_budget("cpu")):
-                logits = fast.forward_packed(*packed([batch[i] for i in part]))
-                _backward(logits, documents=len(batch))
+            for part in packed_batches(batch):
+                backward(fast.forward_packed(*packed(part)), documents=len(batch))
 
         contest.turn(
             {
@@ -158,14 +157,21 @@ def training_table(count: int, layers: int, *, size: int) -> tuple[list[Row], di
     return rows, {"documents": count, "tokens": sum(lengths), "documents_per_step": size}
 
 
-def _backward(logits: Tensor, *, documents: int) -> None:
+def packed_batches(docs: Docs) -> list[list[Tensor]]:
+    """The documents, longest first, in batches of the CPU's token budget."""
+    plan = plan_batches([len(doc) for doc in docs], best_token_budget("cpu"))
+    return [[docs[i] for i in batch] for batch in plan]
+
+
+def backward(logits: Tensor, *, documents: int) -> None:
     """A mean over labels for each document, over all documents of the step: packing changes nothing."""
     targets = torch.zeros_like(logits)
     losses = binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(1)
     (losses.sum() / documents).backward()
 
 
-def _set_dropout(model: Any, *, hidden: float, attention: float) -> None:
+def set_dropout(model: Any, *, hidden: float, attention: float) -> None:
+    """Dropout of a stock model from now on."""
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = hidden
@@ -178,8 +184,8 @@ def _gradients_agree(model: Any, fast: FastLongformer) -> None:
     docs = documents([700, 900])
     found = []
     for run in (
-        lambda: [_backward(model(doc[None]).logits, documents=2) for doc in docs],
-        lambda: _backward(fast.forward_packed(*packed(docs)), documents=2),
+        lambda: [backward(model(doc[None]).logits, documents=2) for doc in docs],
+        lambda: backward(fast.forward_packed(*packed(docs)), documents=2),
     ):
         model.zero_grad()
         run()
