@@ -91,11 +91,18 @@ def _facts(view: JobView) -> list[tuple[str, RenderableType | None]]:
         ("workers", ", ".join(view.workers)),
         ("schedule", view.schedule),
         ("bundle", f"{view.bundle_id}" if view.bundle_id else None),
+        ("precision", _precision(view)),
         ("needs", _needs(view)),
         ("retries", counted(view.retries, "failed attempt") if view.retries else None),
         ("submitted", clock(view.created_at)),
         ("took", _took(view)),
     ]
+
+
+def _precision(view: JobView) -> str | None:
+    """What the job, or a training's recipe, was told to multiply in, if anything."""
+    told = view.spec.get("precision") or view.spec.get("recipe", {}).get("precision")
+    return told and str(told)
 
 
 def _took(view: JobView) -> str | None:

@@ -75,6 +75,18 @@ class Functions(Attention, Protocol):
     panel: int
     """Outputs whose weights lie side by side in a packed weight."""
 
+    def drop(
+        self,
+        update: Numbers,
+        added: Floats | None,
+        output: Numbers,
+        dropout: float,
+        seed: int,
+        threads: int,
+        /,
+    ) -> None:
+        """Write what dropout leaves of `update`, plus `added`: consecutive numbers, the same for a seed."""
+
     def pack(self, weight: Floats, packed: Floats, threads: int, /) -> None:
         """Write a (out, in) weight in panels, the last one filled up with zeros."""
 

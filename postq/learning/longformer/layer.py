@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout as drop
 from torch.nn.functional import layer_norm
 
 from postq.learning.longformer.attention import LocalAttention
+from postq.learning.longformer.dropped_sum import dropped_sum
 from postq.learning.longformer.feed_forward import (
     chunk_rows,
     is_exact_gelu,
@@ -125,7 +125,7 @@ class PackedLayer:
 
 def _residual(part: Any, update: Tensor, states: Tensor) -> Tensor:
     """Dropout, residual and norm of a stock output block."""
-    return _normed(part, drop(update, part.dropout.p, part.dropout.training) + states)
+    return _normed(part, dropped_sum(update, states, part.dropout.p if part.dropout.training else 0.0))
 
 
 def _add(update: Tensor, states: Tensor) -> Tensor:

@@ -9,12 +9,16 @@ enum { MOST_LENGTH = INT_MAX / 4 };
 
 int refuse(const char *why) { return PyErr_SetString(PyExc_ValueError, why), 0; }
 
-static Py_ssize_t bytes_of(int kind) { return kind == FLOATS ? sizeof(float) : sizeof(short); }
+static int is_of(const Py_buffer *view, int kind)
+{
+    Py_ssize_t bytes = kind == FLOATS ? sizeof(float) : sizeof(short);
+    return view->itemsize == bytes && view->format[0] == kind && !view->format[1];
+}
 
 static int usable(const Py_buffer *view, int kind, int axes)
 {
-    if (view->ndim != axes || view->itemsize != bytes_of(kind) || view->format[0] != kind || view->format[1])
-        return 0;
+    int known = kind == EITHER ? is_of(view, FLOATS) || is_of(view, SHORTS) : is_of(view, kind);
+    if (view->ndim != axes || !known) return 0;
     for (int i = 0; i < axes; i++)
         if (view->shape[i] < 1 || (axes > 1 && view->shape[i] > MOST_LENGTH) || view->strides[i] < 0 ||
             view->strides[i] % view->itemsize)
@@ -31,7 +35,10 @@ const Py_buffer *hold(Held *held, PyObject *object, int kind, int axes, int writ
     if (usable(view, kind, axes)) return view;
     PyErr_Format(
         PyExc_ValueError, "array %d is no %s array of %d axes, or empty, too long or backwards", held->count,
-        kind == FLOATS ? "float32" : "int16", axes
+        kind == FLOATS   ? "float32"
+        : kind == SHORTS ? "int16"
+                         : "float32 or int16",
+        axes
     );
     return NULL;
 }

@@ -12,8 +12,8 @@ typedef struct {
     int count;
 } Held;
 
-/* float32, and what holds the bits of bfloat16. */
-enum { FLOATS = 'f', SHORTS = 'h' };
+/* float32, what holds the bits of bfloat16, and either of them. */
+enum { FLOATS = 'f', SHORTS = 'h', EITHER = 0 };
 
 /* Holds one more array of this kind and so many axes, none of them empty or, of several, as long as half a
  * billion, with steps of whole items forward. Raises ValueError otherwise and returns null. */
@@ -30,6 +30,7 @@ int refuse(const char *why);
 PyObject *call_attend(PyObject *module, PyObject *args);
 PyObject *call_attend_backward(PyObject *module, PyObject *args);
 PyObject *call_pack(PyObject *module, PyObject *args);
+PyObject *call_drop(PyObject *module, PyObject *args);
 PyObject *call_multiply(PyObject *module, PyObject *args);
 
 #endif

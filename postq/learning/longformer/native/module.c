@@ -29,6 +29,8 @@ static PyMethodDef methods[] = {
      "(query, key, value, output, lse, gradient, query_gradient, key_gradient, value_gradient, bounds, "
      "reach, threads, dropout, seed): writes the query's gradient, adds to the others."},
 #ifndef POSTQ_AMX
+    {"drop", call_drop, METH_VARARGS,
+     "(from, added, to, dropout, seed, threads): writes to, what is left of from plus added."},
     {"pack", call_pack, METH_VARARGS, "(weight, packed, threads): writes packed."},
     {"multiply", call_multiply, METH_VARARGS,
      "(states, packed, bias, output, add, threads): writes output, or adds to it."},

@@ -244,3 +244,19 @@ def test_the_bar_is_full_only_at_the_end(done: int, total: int, drawn: str) -> N
 def test_a_plain_line_says_state_and_share(a_job: Make) -> None:
     assert job_line(running(a_job)) == "job 7: running: documents 52 %"
     assert job_line(a_job()) == "job 7: ready: waits for a worker: no worker is running"
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ({"precision": "bf16"}, True),
+        ({"recipe": {"precision": "bf16"}}, True),
+        ({"recipe": {}}, False),
+        ({}, False),
+    ],
+)
+def test_a_precision_that_was_asked_for_is_told(
+    a_job: Make, printed: Print, spec: dict[str, Any], *, told: bool
+) -> None:
+    text = printed(job_page(a_job(spec=spec)))
+    assert ("precision  bf16" in text) == told

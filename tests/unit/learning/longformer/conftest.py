@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from postq.learning.longformer import compiled, native, products
+from postq.learning.longformer import compiled, dropped_sum, native, products
 from postq.learning.longformer.compiled import NARROW_BUILDS, load_builds
 from tests.unit.learning.longformer.building import build_functions, load_functions
 
@@ -81,6 +81,6 @@ def in_charge(functions):
     if functions is None:
         pytest.skip("no build of the compiled functions runs here")
     with pytest.MonkeyPatch.context() as patch:
-        for module in (compiled, native, products):
+        for module in (compiled, native, products, dropped_sum):
             patch.setattr(module, "compiled", functions)
         yield functions

@@ -65,6 +65,15 @@ def multiply(functions, draw):
     assert np.abs(output - wanted).max() < 1e-3
 
 
+def drop(functions, draw):
+    """Dropout of a random number of numbers of either kind, in memory of exactly their size."""
+    count = int(draw.choice([1, draw.integers(1, 70), draw.integers(1, 70_000)]))
+    made = [numbers, floats][draw.integers(2)]
+    added = floats(draw, count) if draw.integers(2) else None
+    output = np.empty(count, [np.int16, np.float32][draw.integers(2)])
+    functions.drop(made(draw, count), added, output, 0.3, int(draw.integers(1 << 62)), 2)
+
+
 def main():
     """Run the cases; a sanitizer ends the process at the first fault."""
     file, seed, cases = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
@@ -75,6 +84,7 @@ def main():
         else:
             attend(functions, draw)
             multiply(functions, draw)
+            drop(functions, draw)
     sys.stdout.write("no fault\n")
 
 
