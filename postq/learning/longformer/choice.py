@@ -9,7 +9,7 @@ import structlog
 import torch
 
 from postq.errors import DeviceUnavailable, SettingsInvalid
-from postq.learning.longformer.native import why_no_native
+from postq.learning.longformer.native import why_no_narrow, why_no_native
 from postq.learning.longformer.products import packed_on
 
 AttentionName = Literal["auto", "stock", "native", "sdpa", "triton"]
@@ -44,8 +44,17 @@ def choose_attention(asked: AttentionName, *, device: torch.device, dtype: torch
         device=str(device),
         dtype=str(dtype).removeprefix("torch."),
         products="packed" if packed_on(device, dtype) else "plain",
+        **_bfloat16(choice),
     )
     return choice
+
+
+def _bfloat16(choice: Choice) -> dict[str, str]:
+    """Which kernel serves bfloat16, tried now: a trial within a checkpointed layer would disturb that."""
+    if choice.attention != "native":
+        return {}
+    why_not = why_no_narrow()
+    return {"bfloat16": "by AMX" if why_not is None else f"through float32, since {why_not}"}
 
 
 def _asked(asked: AttentionName) -> tuple[AttentionName, str]:

@@ -25,7 +25,8 @@ def dropped_sum(update: Tensor, states: Tensor, dropout: float) -> Tensor:
 def _serves(update: Tensor, states: Tensor) -> bool:
     if update.device.type != "cpu" or why_not_compiled() is not None or update.shape != states.shape:
         return False
-    return states.dtype == torch.float32 and update.dtype in (torch.float32, torch.bfloat16)
+    known = states.dtype == torch.float32 and update.dtype in (torch.float32, torch.bfloat16)
+    return known and hasattr(compiled, "drop")  # a build from before it may still lie there
 
 
 class _DroppedSum(torch.autograd.Function):

@@ -2,19 +2,21 @@
 
 from collections.abc import Callable, MutableMapping
 from typing import Any, TypeVar, cast
+from weakref import ref
 
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 Form = TypeVar("Form")
-_Seen = tuple[tuple[int, int], ...]
+_Seen = tuple[tuple[Callable[[], Tensor | None], int, int], ...]
+"""Of each weight a weak reference, where its numbers lie and how often they were changed in place."""
 
 
 class KeptWeights:
     """What was made of weights, each in one form at a time: as much memory as those, or half of it.
 
-    It is made anew when a weight was changed in place (`_version`) or its storage replaced, and goes with the
-    (first) weight, so that another one in its place, maybe at its very address, is never taken for it.
+    It is made anew when a weight was changed in place (`_version`), its storage replaced, or another weight
+    put in its place, maybe at its very address; and it goes with the (first) weight.
     """
 
     def __init__(self) -> None:
@@ -22,7 +24,7 @@ class KeptWeights:
 
     def form(self, make: Callable[..., Form], *weights: Tensor) -> Form:
         """`make(*weights)`, or what it gave before."""
-        seen = tuple((weight.data_ptr(), weight._version) for weight in weights)
+        seen: _Seen = tuple((ref(weight), weight.data_ptr(), weight._version) for weight in weights)
         known = self._kept.get(weights[0])
         if known is None or known[:2] != (make, seen):
             known = self._kept[weights[0]] = (make, seen, make(*weights))

@@ -20,9 +20,12 @@ _USUAL_ROWS = 512
 """What the weights' order is chosen for; others were no slower with it."""
 
 
-def narrows() -> bool:
-    """True where autocast makes the CPU's products bfloat16."""
-    return torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == NARROW
+def narrows(weight: Tensor | None = None) -> bool:
+    """True where autocast makes the CPU's products bfloat16, and those with this weight."""
+    on = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == NARROW
+    return on and (
+        weight is None or (weight.device.type == "cpu" and weight.dtype in (torch.float32, NARROW))
+    )
 
 
 def narrow_product(layer: nn.Linear, *, then_gelu: bool = False, kept: KeptWeights) -> Product:

@@ -48,7 +48,7 @@ def product(
     layer: nn.Linear, *, rows: int, then_gelu: bool = False, kept: KeptWeights | None = None
 ) -> Product:
     """How to apply `layer`, and the erf GELU after it if asked, to `rows` rows. Inference only."""
-    if kept is not None and narrows():
+    if kept is not None and narrows(layer.weight):
         return narrow_product(layer, then_gelu=then_gelu, kept=kept)
     if not packs(layer.weight, rows=rows, kept=kept is not None):
         return (lambda states: _gelu_in_place(layer(states))) if then_gelu else layer

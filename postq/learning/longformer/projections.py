@@ -30,7 +30,7 @@ def project(
 
     Written over the answers of the previous encoder layer: fresh memory costs a page fault every 4 KB.
     """
-    if kept is not None and narrows():
+    if kept is not None and narrows(layers[0].weight):
         return narrow_projections(states, layers, kept=kept)
     if not packs(layers[0].weight, rows=states.shape[0], kept=kept is not None):
         return _plain_in_chunks(states, layers, batch)

@@ -53,8 +53,21 @@ def check_precision(device: torch.device, precision: Precision) -> None:
     elif not _has_bf16(device):
         raise DeviceUnavailable(
             f"The device {device.type} has no bfloat16 that postq could use.",
-            hint="Submit the job again with --precision auto, or for a CPU or a newer GPU.",
+            hint="Submit the job again with --precision auto, or with --device-kind cpu or cuda.",
         )
+
+
+def possible_precision(device: torch.device, wished: Precision) -> Precision:
+    """What a bundle's recipe wishes for, or `auto`, with a warning, on a device that lacks it.
+
+    A bundle is for every device, and nobody asked for this one's job in particular.
+    """
+    try:
+        check_precision(device, wished)
+    except DeviceUnavailable as exc:
+        log.warning("The bundle is scored in another precision than it was trained in.", reason=str(exc))
+        return "auto"
+    return wished
 
 
 def _warn_if_slow() -> None:

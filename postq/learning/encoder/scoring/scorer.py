@@ -18,7 +18,12 @@ from postq.errors import TokeniserLost
 from postq.learning.bundle.bundle import Bundle
 from postq.learning.encoder.backbones.loading import load_classifier
 from postq.learning.encoder.forward.calling import scoring_form
-from postq.learning.encoder.forward.compute import check_precision, precision_name, torch_device
+from postq.learning.encoder.forward.compute import (
+    check_precision,
+    possible_precision,
+    precision_name,
+    torch_device,
+)
 from postq.learning.encoder.forward.inference import Logits, document_logits, token_budget
 from postq.learning.encoder.scoring.clocks import ScoringClocks
 from postq.learning.encoder.scoring.prefetch import Prefetched
@@ -71,12 +76,13 @@ class EncoderScorer:
         batch_divisor: int = 1,
         precision: Precision | None = None,
     ) -> None:
-        """`precision` is by default what the bundle's recipe says. Raises DeviceUnavailable for one that the
-        device lacks.
+        """`precision` is by default what the bundle's recipe says, if the device has it. Raises
+        DeviceUnavailable for another that it lacks.
         """
         target = torch_device(device)
-        self._precision = precision or _own_precision(bundle)
-        check_precision(target, self._precision)
+        if precision is not None:
+            check_precision(target, precision)
+        self._precision = precision or possible_precision(target, _own_precision(bundle))
         self._device = target
         self._settings = read_settings(bundle.path)
         backbone = load_classifier(bundle.path, labels=bundle.labels, head=self._settings.head)

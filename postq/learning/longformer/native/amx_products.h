@@ -63,6 +63,9 @@ INNER void pack_value_panels(Rows from, int start, int count, int width, Number 
     }
 }
 
+/* Makes the compiler finish what it writes to memory: it does not see that tiles are loaded from there. */
+#define WRITTEN __asm__ volatile("" ::: "memory")
+
 /* Sums of two blocks of rows, in the first four tiles: those of the first block times two tiles of columns,
  * and those of the second. */
 INNER void clear_sums(void)
@@ -109,6 +112,7 @@ INNER void load_sums(const float *from, size_t row)
 /* ROWS queries times the keys of one panel. */
 INNER void score_panel(const Number *queries, const Number *panel, int width, float *scores, size_t row)
 {
+    WRITTEN;
     clear_sums();
     for (int c = 0; c < width; c += TILE_NUMBERS, panel += 2 * PACKED_TILE)
         add_products(
@@ -125,6 +129,7 @@ INNER void mix_panels(
     float *mixed
 )
 {
+    WRITTEN;
     const size_t panel = (size_t)PANEL * width, step = row * sizeof(float);
     for (int c = 0; c < width; c += 2 * TILE_FLOATS) {
         const Number *first = (const Number *)shares, *second = (const Number *)(shares + BLOCK_ROWS * row);
@@ -154,6 +159,7 @@ INNER void turn_panel(Number *panel, int width)
  * panel. */
 INNER void spread_panel(const Number *turned, const Number *pairs, int width, float *sums, size_t row)
 {
+    WRITTEN;
     for (int c = 0; c < width; c += 2 * BLOCK_ROWS, turned += 2 * PACKED_TILE, sums += 2 * BLOCK_ROWS * row) {
         load_sums(sums, row);
         add_products(turned, turned + PACKED_TILE, TILE_NUMBERS * sizeof(Number), pairs, pairs + PACKED_TILE);

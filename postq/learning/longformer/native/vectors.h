@@ -21,9 +21,9 @@ typedef uint32_t Whole __attribute__((vector_size(4 * LANES)));
  * round and scale take twice as long on some processors. */
 INNER Vector times_power(Vector x, Vector shifted) { return (Vector)((Whole)x + ((Whole)shifted << 23)); }
 
-/* e to the x, within 1.3 units in the last place from -60 to 87 (Cephes' polynomial). NaN stays NaN. What is
- * further below counts as -60: nothing beside 1, and not so little that its products would be subnormal,
- * which are slow. */
+/* e to the x, within 1.3 units in the last place from -60 to 87 (Cephes' polynomial). NaN as it is computed
+ * stays NaN. What is further below counts as -60: nothing beside 1, and not so little that its products would
+ * be subnormal, which are slow. */
 INNER Vector exponential(Vector x)
 {
     x = lesser(broadcast(87.0f), greater(broadcast(-60.0f), x)); /* of a NaN the second operand comes back */

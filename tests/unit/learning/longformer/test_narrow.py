@@ -208,6 +208,39 @@ def test_weights_are_narrowed_once_and_again_when_any_of_them_changes(monkeypatc
     assert not torch.equal(before[2], after[2])
 
 
+def test_a_weight_that_takes_anothers_place_is_narrowed_anew():
+    """Of several, only the first takes the kept form with it when it goes."""
+    layers, numbers = [torch.nn.Linear(64, 64) for _ in range(3)], torch.randn(64, 64)
+    states, kept = torch.randn(20, 64), KeptWeights()
+    with torch.no_grad():
+        layers[1].weight = torch.nn.Parameter(numbers.data)
+        before = narrow_projections(states, layers, kept=kept)
+        numbers.data.mul_(-1.0)  # leaves no trace
+        layers[1].weight = torch.nn.Parameter(numbers.data)  # at the very address, and as often changed
+        after = narrow_projections(states, layers, kept=kept)
+    assert not torch.equal(before[1], after[1])
+
+
+@pytest.mark.parametrize("weight", [torch.empty(4, 4, device="meta"), torch.empty(4, 4).double()])
+def test_weights_elsewhere_or_of_other_formats_are_not_narrowed(weight):
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not narrows(weight)
+
+
+@pytest.mark.usefixtures("narrow_build")
+def test_the_kernel_is_tried_before_any_layer_is_checkpointed():
+    """Tensors saved by a trial within a checkpointed layer would be taken for the layer's own."""
+    model = classifier(configuration(windows=[16] * 2, heads=2, width=32)).train()
+    for layer in model.longformer.encoder.layer:
+        layer.gradient_checkpointing = True
+    native.why_no_narrow.cache_clear()
+    fast = accelerate(model)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = fast.forward_packed(torch.cat(documents([60, 50])), offsets([60, 50]))
+    logits.float().sum().backward()
+    assert all(weight.grad is None or weight.grad.isfinite().all() for weight in model.parameters())
+
+
 def test_only_autocast_to_bfloat16_narrows():
     assert not narrows()
     with torch.autocast("cpu", torch.bfloat16):

@@ -6,7 +6,12 @@ import torch
 from postq.contracts.recipes import Precision
 from postq.errors import DeviceUnavailable
 from postq.learning.encoder.forward import compute
-from postq.learning.encoder.forward.compute import autocast, check_precision, precision_name
+from postq.learning.encoder.forward.compute import (
+    autocast,
+    check_precision,
+    possible_precision,
+    precision_name,
+)
 
 CPU, CUDA, MPS = (torch.device(kind) for kind in ("cpu", "cuda", "mps"))
 
@@ -46,6 +51,15 @@ def test_a_device_without_bfloat16_is_an_error_that_says_what_to_do(
         check_precision(device, "bf16")
     assert "--precision auto" in caught.value.hint
     check_precision(device, "auto")
+
+
+def test_a_bundle_that_was_trained_in_bfloat16_is_for_devices_without_it_too(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert possible_precision(MPS, "bf16") == "auto"
+    assert "another precision than it was trained in" in capsys.readouterr().out
+    assert possible_precision(CPU, "bf16") == "bf16"
+    assert possible_precision(MPS, "fp32") == "fp32"
 
 
 @pytest.mark.parametrize(("speedup", "told"), [(6.9, False), (0.14, True)])

@@ -30,18 +30,23 @@ def told() -> Recorder:
     return Recorder()
 
 
-@pytest.fixture(scope="module")
-def trained(tiny_backbone: Path, told: Recorder) -> TrainedEncoder:
-    recipe = EncoderRecipe(
-        backbone=str(tiny_backbone),
+def learning_recipe(backbone: Path, **other: Any) -> EncoderRecipe:
+    """One with which a small random backbone learns the material."""
+    return EncoderRecipe(
+        backbone=str(backbone),
         max_tokens=128,
         epochs=6,
         batch_documents=4,
         accumulation=2,
         learning_rate=4e-3,
         patience=0,
+        **other,
     )
-    return train_encoder(recipe, DATA, device=CPU, hooks=told.hooks)
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_backbone: Path, told: Recorder) -> TrainedEncoder:
+    return train_encoder(learning_recipe(tiny_backbone), DATA, device=CPU, hooks=told.hooks)
 
 
 def quick(data: Any, recipe: EncoderRecipe, told: Recorder | None = None, **options: Any) -> TrainedEncoder:
@@ -64,17 +69,7 @@ def test_the_kept_model_is_the_best_epoch_s(trained: TrainedEncoder) -> None:
 
 
 def test_in_bfloat16_it_learns_as_well(trained: TrainedEncoder, tiny_backbone: Path) -> None:
-    recipe = EncoderRecipe(
-        backbone=str(tiny_backbone),
-        max_tokens=128,
-        epochs=6,
-        batch_documents=4,
-        accumulation=2,
-        learning_rate=4e-3,
-        patience=0,
-        precision="bf16",
-    )
-    narrow = quick(DATA, recipe)
+    narrow = quick(DATA, learning_recipe(tiny_backbone, precision="bf16"))
     assert (trained.facts["precision"], narrow.facts["precision"]) == ("fp32", "bf16-autocast")
     assert {weight.dtype for weight in narrow.model.parameters()} == {torch.float32}
     for ours, theirs in zip(narrow.history, trained.history, strict=True):
