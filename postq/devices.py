@@ -16,6 +16,7 @@ from postq.errors import DeviceUnavailable
 NVIDIA_SMI_SECONDS = 20
 """`nvidia-smi` may take seconds on a machine with many sleeping GPUs."""
 _CPU = re.compile(r"cpu(?::(?P<processes>[1-9]\d?))?")
+_BFLOAT16_FLAGS = (("amx_bf16", "AMX"), ("avx512_bf16", "AVX-512"))
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
@@ -89,6 +90,12 @@ def usable_cores() -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _cpu_quota()
     return max(1, cores if quota is None else min(cores, int(quota)))
+
+
+def bfloat16_instructions() -> str:
+    """By which instructions this processor multiplies bfloat16 quickly, AMX or AVX-512; empty by none."""
+    flags = set(_read("/proc/cpuinfo").partition("flags")[2].partition("\n")[0].split())
+    return next((name for flag, name in _BFLOAT16_FLAGS if flag in flags), "")
 
 
 def _cuda_device(number: int, row: Sequence[str]) -> Device:

@@ -6,7 +6,14 @@ import pytest
 
 from postq import devices
 from postq.contracts.device import Device
-from postq.devices import cpu_device, cuda_devices, parse_device, visible_cuda_value, worthwhile_devices
+from postq.devices import (
+    bfloat16_instructions,
+    cpu_device,
+    cuda_devices,
+    parse_device,
+    visible_cuda_value,
+    worthwhile_devices,
+)
 from postq.errors import DeviceUnavailable
 
 TWO_GPUS = "0, GPU-aaaa1111, NVIDIA A100, 81920\\n1, GPU-bbbb2222, NVIDIA T4, 15360\\n"
@@ -139,3 +146,15 @@ def test_the_cpu_can_stand_for_several_processes_that_share_its_memory() -> None
 def test_devices_that_cannot_be_are_refused(wrong: str) -> None:
     with pytest.raises(DeviceUnavailable, match=wrong):
         parse_device(wrong)
+
+
+@pytest.mark.parametrize(
+    ("flags", "by"),
+    [("fpu avx512_bf16 amx_bf16", "AMX"), ("fpu avx512_bf16", "AVX-512"), ("fpu avx2", ""), (None, "")],
+)
+def test_what_makes_bfloat16_fast_is_read_from_the_processors_flags(
+    monkeypatch: pytest.MonkeyPatch, flags: str | None, by: str
+) -> None:
+    text = "" if flags is None else f"model name\t: Some Processor\nflags\t\t: {flags}\nbugs\t\t: amx_bf16"
+    monkeypatch.setattr(devices, "_read", {"/proc/cpuinfo": text}.get)
+    assert bfloat16_instructions() == by

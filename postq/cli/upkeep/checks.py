@@ -281,11 +281,13 @@ def _broken_broker(url: str, exc: Exception) -> Finding:
 
 
 def _devices(invocation: Invocation) -> Iterator[Finding]:
-    from postq.devices import detect_devices, usable_cores
+    from postq.devices import bfloat16_instructions, detect_devices, usable_cores
 
     del invocation
+    narrow = bfloat16_instructions()
     for device in detect_devices():
         cores = f", {counted(usable_cores(), 'core')}" if device.kind == "cpu" else ""
+        cores += f", bfloat16 by {narrow}" if device.kind == "cpu" and narrow else ""
         name = f" {device.name}" if device.name else ""
         text = f"{device.label}{name}{cores}, {size(device.memory_bytes)} memory"
         yield Finding(check="devices", level=Level.OK, text=text)

@@ -2,7 +2,7 @@
 
 from postq.learning.longformer.batches import best_token_budget, plan_batches
 from postq.learning.longformer.choice import AttentionName, Choice
-from postq.learning.longformer.machine import bfloat16_pays, bfloat16_speedup, fastest_threads
+from postq.learning.longformer.machine import bfloat16_speedup, fastest_threads
 from postq.learning.longformer.model import FastLongformer, accelerate
 from postq.learning.longformer.packing import PackedBatch
 
@@ -13,7 +13,6 @@ __all__ = [
     "PackedBatch",
     "accelerate",
     "best_token_budget",
-    "bfloat16_pays",
     "bfloat16_speedup",
     "fastest_threads",
     "plan_batches",

@@ -1,4 +1,4 @@
-"""What this machine does well, asked of the machine itself: how many threads, and whether bfloat16 pays."""
+"""What this machine does well, asked of the machine itself: how many threads, and how fast bfloat16 is."""
 
 import os
 import time
@@ -34,11 +34,6 @@ def fastest_threads(candidates: Sequence[int] | None = None) -> int:
 def bfloat16_speedup() -> float:
     """How many times faster than float32 a CPU product in bfloat16 is; under 1 without AVX512_BF16 or AMX."""
     return _seconds(_product(torch.float32)) / _seconds(_product(torch.bfloat16))
-
-
-def bfloat16_pays(*, least: float = 1.3) -> bool:
-    """True when this CPU is at least `least` times faster in bfloat16; ask before `model.bfloat16()`."""
-    return bfloat16_speedup() >= least
 
 
 def _candidates(cores: int) -> list[int]:

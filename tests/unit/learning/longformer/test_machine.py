@@ -3,7 +3,7 @@
 import torch
 
 from postq.learning.longformer import machine
-from postq.learning.longformer.machine import bfloat16_pays, fastest_threads
+from postq.learning.longformer.machine import fastest_threads
 
 
 def test_every_longformer_test_begins_with_one_thread_and_the_same_seed():
@@ -22,12 +22,6 @@ def test_the_quickest_candidate_wins_and_ties_go_to_fewer_threads(monkeypatch):
     clock = {1: 3.0, 2: 1.0, 4: 1.0}
     monkeypatch.setattr(machine, "_seconds", lambda work: clock[torch.get_num_threads()])
     assert fastest_threads([4, 2, 1]) == 2
-
-
-def test_bfloat16_pays_only_from_the_least_speedup_on(monkeypatch):
-    monkeypatch.setattr(machine, "bfloat16_speedup", lambda: 1.5)
-    assert bfloat16_pays()
-    assert not bfloat16_pays(least=1.6)
 
 
 def test_the_bfloat16_speedup_is_measured():
