@@ -39,6 +39,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--hidden", type=int, default=384)
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
     parser.add_argument("--quick", action="store_true", help="60 short documents, a tiny model, one round")
     parser.add_argument("--bare", nargs=3, metavar="PATH", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -78,6 +79,7 @@ class Bench:
             self._prepare("corpus", "synthesize", file, *shape)
             self._prepare("corpus", "add", name, file)
         recipe = ("--epochs", 1, "--max-tokens", MAX_TOKENS, "--min-label-count", 5, "--no-baseline")
+        recipe += ("--precision", self._asked.precision)
         chosen = ("--preset", "tiny-longformer", "--backbone", self._backbone())
         self._prepare("submit-train", "learn", *chosen, *recipe, "--wait")
         self._prepare("classify-corpus", "score", "--bundle", "job:1", "--wait")
@@ -190,11 +192,11 @@ def bare(bundle_path: Path, snapshot: Path, scores_file: Path, device_label: str
     texts = loaded._tokeniser.encode([document.text for document in documents])
     tokenised = time.perf_counter() - before
     scores = np.zeros((len(texts), len(bundle.labels)), np.float32)
-    pooling = loaded._settings.pooling
+    how = {"pooling": loaded._settings.pooling, "precision": loaded._precision}
 
     def run(start: int, stop: int) -> None:
         window = texts[start:stop]
-        for indices, logits in document_logits(loaded._runs, window, budget=loaded._budget, pooling=pooling):
+        for indices, logits in document_logits(loaded._runs, window, budget=loaded._budget, **how):
             scores[[start + index for index in indices]] = loaded._settings.probabilities(logits)
 
     run(0, 8)
@@ -293,8 +295,9 @@ def main() -> None:
         bench.environment["POSTQ_CPU_THREADS"] = str(threads)
         row, difference = measure(bench, asked, threads)
     kind = asked.device.partition(":")[0]
+    precision = "" if asked.precision == "auto" else f"_{asked.precision}"
     record(
-        f"classify_encoder_{kind}{'_quick' if asked.quick else ''}",
+        f"classify_encoder_{kind}{precision}{'_quick' if asked.quick else ''}",
         [row],
         method=(
             "`postq classify-corpus --wait` on one warm worker with SQLite, beside a loop over the same "
