@@ -20,15 +20,16 @@ Activation = Callable[[Tensor], Tensor]
 
 CHUNK_ROWS = {"cpu": 504, "cuda": 16_384, "mps": 8_192}
 """Rows computed at once: on a CPU two blocks of rows of the compiled product, on a GPU enough to fill it."""
-NARROW_ROWS = 192
-"""Rows of each thread on a CPU in bfloat16. oneDNN gives 504 to 1,024 rows to one thread of two alone, where
-the outputs are as few as a base-size model's."""
+NARROW_NUMBERS = 192 * 3_072
+"""Wide activations of each thread at once on a CPU in bfloat16. That is 192 rows of a base-size model, of
+which oneDNN gives 504 to 1,024 to one thread of two alone, and more of a smaller one, whose products would be
+too short."""
 
 
-def chunk_rows(device: str) -> int:
-    """How many rows of the stream to carry through the feed-forward layers at once."""
+def chunk_rows(device: str, *, wide: int = 3_072) -> int:
+    """How many rows of the stream to carry through feed-forward layers of `wide` inner numbers at once."""
     if device == "cpu" and narrows():
-        return NARROW_ROWS * torch.get_num_threads()
+        return max(1, NARROW_NUMBERS // wide) * torch.get_num_threads()
     return CHUNK_ROWS.get(device, 2_048)
 
 
