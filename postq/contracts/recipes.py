@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, model_validator
 
 from postq.contracts.facets import Facets
-from postq.contracts.record import Record
+from postq.contracts.record import Record, is_none
 
 TextView = Literal["paragraphs", "headings_and_paragraphs"]
 ThresholdMethod = Literal["half", "global", "per_label", "bagged", "shrunk", "micro", "micro_macro"]
@@ -33,10 +33,6 @@ def _is_off(rules: str) -> bool:
 
 def _is_zero(weight: float) -> bool:
     return weight == 0
-
-
-def _is_none(value: object) -> bool:
-    return value is None
 
 
 class SplitRecipe(Record):
@@ -90,7 +86,7 @@ class TfidfRecipe(Record):
     """Rules between labels on top of thresholds, kept only where they help; see `docs/rules.md`.
 
     The default is left out of what is stored, for the reason told at `EncoderRecipe.head`."""
-    facets: Facets | None = Field(None, exclude_if=_is_none)
+    facets: Facets | None = Field(None, exclude_if=is_none)
     """What is known of the labels, from the file given with `--facets`; kept here, so that a training can be
     done again without the file."""
     seed: int = 42
@@ -165,7 +161,7 @@ class EncoderRecipe(Record):
     """Rules between labels on top of thresholds, kept only where they help; see `docs/rules.md`.
 
     The default is left out of what is stored, for the reason told at `EncoderRecipe.head`."""
-    facets: Facets | None = Field(None, exclude_if=_is_none)
+    facets: Facets | None = Field(None, exclude_if=is_none)
     """What is known of the labels, from the file given with `--facets`; kept here, so that a training can be
     done again without the file."""
     seed: int = 42

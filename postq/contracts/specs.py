@@ -6,14 +6,10 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from postq.contracts.recipes import Precision, Recipe
-from postq.contracts.record import Record
+from postq.contracts.record import Record, is_none
 
 EvaluationSplit = Literal["test", "validation", "all"]
 TrainingDevices = Literal["one", "all"]
-
-
-def _is_none(value: object) -> bool:
-    return value is None
 
 
 class JobKind(StrEnum):
@@ -46,7 +42,7 @@ class EvaluateSpec(Record):
     split: EvaluationSplit = "test"
     """`all` is for a corpus the bundle has never seen; otherwise the bundle's own split manifest is used."""
     allow_leak: bool = False
-    precision: Precision | None = Field(None, exclude_if=_is_none)
+    precision: Precision | None = Field(None, exclude_if=is_none)
     """Of an encoder; None is what the bundle's recipe says. Left out of what is stored then, so that a job
     submitted again with its key is the one from before there was a choice."""
 
@@ -63,7 +59,7 @@ class ClassifySpec(Record):
     max_tokens_per_batch: int | None = Field(None, ge=1)
     """Of an encoder; None scores one document at a time on a CPU, where the result is then the same however
     the work is cut."""
-    precision: Precision | None = Field(None, exclude_if=_is_none)
+    precision: Precision | None = Field(None, exclude_if=is_none)
     """As in EvaluateSpec."""
 
 

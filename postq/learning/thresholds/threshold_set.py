@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from postq.contracts.recipes import ThresholdMethod
-from postq.contracts.record import Record
+from postq.contracts.record import Record, is_none
 from postq.contracts.rules import RuleSet
 from postq.counted import counted
 from postq.errors import IntegrityError, LabelSetMismatch
@@ -22,10 +22,6 @@ ThresholdSource = Literal[
     "half", "global", "exact", "bagged", "shrunk", "micro", "micro_macro", "fallback_few_positives"
 ]
 TunedOn = Literal["nothing", "validation", "out_of_fold"]
-
-
-def _is_none(value: object) -> bool:
-    return value is None
 
 
 class LabelThreshold(Record):
@@ -58,7 +54,7 @@ class ThresholdSet(Record):
     labels: tuple[LabelThreshold, ...]
     model_digest: str | None = None
     """Digest of the model's files; None only before the bundle is written."""
-    rules: RuleSet | None = Field(None, exclude_if=_is_none)
+    rules: RuleSet | None = Field(None, exclude_if=is_none)
     """Rules between labels that were worth keeping; left out of files where there are none."""
 
     @model_validator(mode="after")
