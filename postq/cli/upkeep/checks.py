@@ -287,9 +287,9 @@ def _devices(invocation: Invocation) -> Iterator[Finding]:
     narrow = bfloat16_instructions()
     for device in detect_devices():
         cores = f", {counted(usable_cores(), 'core')}" if device.kind == "cpu" else ""
-        cores += f", bfloat16 by {narrow}" if device.kind == "cpu" and narrow else ""
+        fast = f", bfloat16 by {narrow}" if device.kind == "cpu" and narrow else ""
         name = f" {device.name}" if device.name else ""
-        text = f"{device.label}{name}{cores}, {size(device.memory_bytes)} memory"
+        text = f"{device.label}{name}{cores}{fast}, {size(device.memory_bytes)} memory"
         yield Finding(check="devices", level=Level.OK, text=text)
 
 

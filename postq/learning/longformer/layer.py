@@ -54,10 +54,8 @@ class PackedLayer:
     def infer(self, states: Tensor, batch: PackedBatch) -> Tensor:
         """Overwrite `states` (tokens, hidden) with the layer's output; no gradients, no dropout."""
         answered = self._attention(states, batch)
-        count, step = (
-            states.shape[0],
-            chunk_rows(states.device.type, wide=self.stock.intermediate.dense.out_features),
-        )
+        count, wide = states.shape[0], self.stock.intermediate.dense.out_features
+        step = chunk_rows(states.device.type, wide=wide)
         finish = self._finisher(count)
         for start in range(0, count, step):
             rows = slice(start, start + step)
