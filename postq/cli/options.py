@@ -14,6 +14,16 @@ def switch(*names: str, help: str, panel: str | None = None) -> Any:
     return typer.Option(*names, help=help, metavar="", rich_help_panel=panel)
 
 
+def precision(where: str, *, panel: str | None = None) -> Any:
+    """An option that says what an encoder multiplies in; `where` goes on with that."""
+    return typer.Option(
+        help=f"What an encoder multiplies in{where}. auto: bf16 on CUDA, fp32 elsewhere. On a CPU bf16 is "
+        "several times faster with AMX, and slow without.",
+        rich_help_panel=panel,
+        show_default=False,
+    )
+
+
 Json = Annotated[bool, switch("--json", help="Print JSON with documented keys instead of a table.")]
 Yes = Annotated[bool, switch("--yes", help="Do it; without it nothing is removed.")]
 JobNumber = Annotated[int, typer.Argument(metavar="JOB", min=1, help="The job's number.", show_default=False)]
@@ -65,14 +75,8 @@ After = Annotated[
     int | None,
     typer.Option(metavar="JOB", min=1, help="Start only when that job has succeeded.", show_default=False),
 ]
-Precision = Annotated[
-    Literal["auto", "fp32", "bf16"] | None,
-    typer.Option(
-        help="What an encoder multiplies in; by default what its bundle's recipe says. auto: bf16 on CUDA, "
-        "fp32 elsewhere. On a CPU bf16 is several times faster with AMX, and slow without.",
-        show_default=False,
-    ),
-]
+PrecisionName = Literal["auto", "fp32", "bf16"]
+Precision = Annotated[PrecisionName | None, precision("; by default what its bundle's recipe says")]
 DeviceKind = Annotated[
     Literal["any", "cpu", "cuda", "mps"],
     typer.Option(help="Kind of device the job needs.", rich_help_panel=PLACEMENT),

@@ -45,13 +45,8 @@ LearningRate = Annotated[
     float | None, typer.Option(metavar="X", help="Peak learning rate.", rich_help_panel=RECIPE)
 ]
 Precision = Annotated[
-    Literal["auto", "fp32", "bf16"] | None,
-    typer.Option(
-        help="What an encoder multiplies in, in training and in scoring with the bundle. auto: bf16 on CUDA, "
-        "fp32 elsewhere. On a CPU bf16 is several times faster with AMX, and slow without.",
-        rich_help_panel=RECIPE,
-        show_default=False,
-    ),
+    options.PrecisionName | None,
+    options.precision(", in training and in scoring with the bundle", panel=RECIPE),
 ]
 MinLabelCount = Annotated[
     int | None,
