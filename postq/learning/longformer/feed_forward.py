@@ -21,9 +21,9 @@ Activation = Callable[[Tensor], Tensor]
 CHUNK_ROWS = {"cpu": 504, "cuda": 16_384, "mps": 8_192}
 """Rows computed at once: on a CPU two blocks of rows of the compiled product, on a GPU enough to fill it."""
 NARROW_NUMBERS = 192 * 3_072
-"""Wide activations of each thread at once on a CPU in bfloat16. That is 192 rows of a base-size model, of
-which oneDNN gives 504 to 1,024 to one thread of two alone, and more of a smaller one, whose products would be
-too short."""
+"""Wide activations of each thread at once on a CPU in bfloat16. That is 192 rows of a base-size model, whose
+narrow products run at half the speed with 504 to 1,024 rows on two threads, and more rows of a smaller one,
+whose products would be too short."""
 
 
 def chunk_rows(device: str, *, wide: int = 3_072) -> int:
