@@ -53,7 +53,8 @@ def describe_bundle(
 
 
 def fingerprint(bundle: Bundle, *, thresholds: ThresholdSet | None = None) -> bytes:
-    """16 bytes that change whenever a prediction could: model, labels, thresholds, preprocessing, code.
+    """16 bytes that change whenever a prediction could by more than rounding: model, labels, thresholds,
+    preprocessing, code.
 
     `thresholds` stands in for the bundle's own, as after `postq rethreshold`. Metrics, the model card and
     library versions do not take part, so that training the same model again gives the same fingerprint.
