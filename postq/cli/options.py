@@ -77,6 +77,17 @@ After = Annotated[
 ]
 PrecisionName = Literal["auto", "fp32", "bf16"]
 Precision = Annotated[PrecisionName | None, precision("; by default what its bundle's recipe says")]
+MaxTokensPerBatch = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="Tokens in one batch of an encoder; lower needs less memory. By default 65536 for a Longformer "
+        "on CUDA and 16384 otherwise, but one document at a time on a CPU, so that the result is the same "
+        "however the work is cut.",
+        show_default=False,
+    ),
+]
 DeviceKind = Annotated[
     Literal["any", "cpu", "cuda", "mps"],
     typer.Option(help="Kind of device the job needs.", rich_help_panel=PLACEMENT),

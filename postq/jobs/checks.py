@@ -18,6 +18,9 @@ from postq.models.job import Job
 from postq.models.tables import corpus as corpus_table
 from postq.registry.references import hold_bundle, job_of_reference
 
+ENCODERS_OWN = ("max_tokens_per_batch", "precision")
+"""Terms of a spec that only encoders heed."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
@@ -67,18 +70,31 @@ def check_start(session: Session, spec: JobSpec, *, after_job_id: int | None, af
     return Start(after_job_id=before.id, blocked=False)
 
 
-def check_bundle(session: Session, spec: JobSpec, corpus: Corpus, *, blocked: bool) -> None:
+def check_bundle(session: Session, spec: JobSpec, corpus: Corpus, *, blocked: bool) -> BundleRow | None:
     """The bundle must exist now, unless a job this one waits for is to make it; its labels must fit.
 
-    Raises NotFound, Conflict or LabelSetMismatch.
+    None where no bundle is named or it is yet to be made. Raises NotFound, Conflict or LabelSetMismatch.
     """
     if isinstance(spec, TrainSpec):
-        return
+        return None
     if blocked and job_of_reference(spec.bundle) is not None:
-        return
+        return None
     bundle = hold_bundle(session, spec.bundle)
     if not isinstance(spec, ClassifySpec):
         _check_labels(bundle, corpus)
+    return bundle
+
+
+def without_effect(spec: JobSpec, bundle: BundleRow | None) -> str:
+    """One sentence on what the spec asks of an encoder where the bundle has none; empty otherwise."""
+    if bundle is None or bundle.kind != "tfidf":
+        return ""
+    asked = [f"--{name.replace('_', '-')}" for name in ENCODERS_OWN if getattr(spec, name, None) is not None]
+    if not asked:
+        return ""
+    verb = "has" if len(asked) == 1 else "have"
+    named = " and ".join(asked)
+    return f"Bundle {bundle.id} ({bundle.name}) is TF-IDF, on which {named} {verb} no effect."
 
 
 def _job(session: Session, job_id: int) -> Job:

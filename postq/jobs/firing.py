@@ -66,13 +66,15 @@ def submit_fire(
 
     Raises what resolving the corpus and submitting raise.
     """
-    spec = ClassifySpec(corpus_id=_corpus_id(session, of), bundle=of.bundle, only_new=True)
     made = submit(
         session,
-        spec,
+        _spec(session, of),
         now=now,
         settings=settings,
-        requirements=Requirements.model_validate({"device_kind": of.device_kind}),
+        requirements=Requirements.model_validate(
+            {"device_kind": of.device_kind, "memory_bytes": of.memory_bytes}
+        ),
+        priority=of.priority,
         after_job_id=after_job_id,
         after_any=after_job_id is not None,
         schedule_id=of.id,
@@ -145,6 +147,18 @@ def _advance(session: Session, of: Schedule, slot: datetime, *, now: datetime) -
         sa.update(table)
         .where(table.c.id == of.id, table.c.next_slot <= slot)
         .values(next_slot=next_slot(of.cron, of.timezone, past))
+    )
+
+
+def _spec(session: Session, of: Schedule) -> ClassifySpec:
+    return ClassifySpec.model_validate(
+        {
+            "corpus_id": _corpus_id(session, of),
+            "bundle": of.bundle,
+            "only_new": True,
+            "max_tokens_per_batch": of.max_tokens_per_batch,
+            "precision": of.precision,
+        }
     )
 
 

@@ -8,6 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
+from postq.contracts.recipes import Precision
+from postq.contracts.specs import Requirements
 from postq.db import insert_if_absent
 from postq.errors import Conflict, NotFound
 from postq.jobs.firing import submit_fire
@@ -39,7 +41,10 @@ def add_schedule(
     corpus: str,
     bundle: str,
     now: datetime,
-    device_kind: str = "any",
+    requirements: Requirements | None = None,
+    priority: int = 100,
+    max_tokens_per_batch: int | None = None,
+    precision: Precision | None = None,
     missed: MissedPolicy = MissedPolicy.COALESCE,
     overlap: OverlapPolicy = OverlapPolicy.SKIP,
 ) -> Schedule:
@@ -55,7 +60,10 @@ def add_schedule(
         "timezone": timezone,
         "corpus": corpus,
         "bundle": bundle,
-        "device_kind": device_kind,
+        **(requirements or Requirements()).model_dump(),
+        "priority": priority,
+        "max_tokens_per_batch": max_tokens_per_batch,
+        "precision": precision,
         "missed": missed,
         "overlap": overlap,
         "paused": False,

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from postq.contracts.specs import JobSpec, Requirements, TrainSpec, job_spec
 from postq.db import insert_if_absent
 from postq.errors import Conflict
-from postq.jobs.checks import Start, check_bundle, check_corpus, check_start
+from postq.jobs.checks import Start, check_bundle, check_corpus, check_start, without_effect
 from postq.jobs.events import EventLine, write_event
 from postq.jobs.planning import Plan, plan_job
 from postq.jobs.starting import start_plan
@@ -30,6 +30,8 @@ class Submitted:
 
     job_id: int
     created: bool
+    note: str = ""
+    """What was asked for in vain, in one sentence."""
 
 
 def submit(
@@ -57,7 +59,7 @@ def submit(
         return known
     corpus = check_corpus(session, spec)
     start = check_start(session, spec, after_job_id=after_job_id, after_any=after_any)
-    check_bundle(session, spec, corpus, blocked=start.blocked)
+    bundle = check_bundle(session, spec, corpus, blocked=start.blocked)
     plan = None if start.blocked else plan_job(session, spec, settings=settings)
     row = {
         **_facts(spec, corpus, needs, start, plan),
@@ -74,7 +76,7 @@ def submit(
     _tell_created(session, job_id, str(row["state"]), str(row["reason"]), now=now)
     if plan is not None:
         start_plan(session, job_id, plan, now=now)
-    return Submitted(job_id=job_id, created=True)
+    return Submitted(job_id=job_id, created=True, note=without_effect(spec, bundle))
 
 
 def _facts(

@@ -38,6 +38,10 @@ class Schedule(SQLModel, table=True):
     bundle: str
     """Bundle reference, resolved at each fire; may be `@alias`."""
     device_kind: str = "any"
+    memory_bytes: int = Field(default=0, sa_type=sa.BigInteger)
+    priority: int = 100
+    max_tokens_per_batch: int | None = None
+    precision: str | None = None
     missed: MissedPolicy = Field(default=MissedPolicy.COALESCE, sa_type=enum_type(MissedPolicy))
     overlap: OverlapPolicy = Field(default=OverlapPolicy.SKIP, sa_type=enum_type(OverlapPolicy))
     paused: bool = False

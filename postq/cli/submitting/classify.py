@@ -34,17 +34,7 @@ def classify_corpus(
         bool,
         options.switch("--only-new", help="Skip documents this bundle has scored before, by their content."),
     ] = False,
-    max_tokens_per_batch: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="Tokens in one batch of an encoder; lower needs less memory. By default 65536 for a "
-            "Longformer on CUDA and 16384 otherwise, but one document at a time on a CPU, so that the result "
-            "is the same however the work is cut.",
-            show_default=False,
-        ),
-    ] = None,
+    max_tokens_per_batch: options.MaxTokensPerBatch = None,
     precision: options.Precision = None,
     device_kind: options.DeviceKind = "any",
     memory: options.Memory = None,

@@ -49,6 +49,22 @@ LISTING: "Listing[ScheduleView]" = Listing(
         Column(
             key="device_kind", meaning="kind of device its jobs need", value=lambda v: v.schedule.device_kind
         ),
+        Column(
+            key="memory_bytes",
+            meaning="device memory its jobs need",
+            value=lambda v: v.schedule.memory_bytes,
+        ),
+        Column(key="priority", meaning="lower runs first", value=lambda v: v.schedule.priority),
+        Column(
+            key="max_tokens_per_batch",
+            meaning="tokens in one batch of an encoder, or null",
+            value=lambda v: v.schedule.max_tokens_per_batch,
+        ),
+        Column(
+            key="precision",
+            meaning="`auto`, `fp32` or `bf16`, or null for what the bundle's recipe says",
+            value=lambda v: v.schedule.precision,
+        ),
         Column(key="missed", meaning="`coalesce`, `all` or `skip`", value=lambda v: v.schedule.missed.value),
         Column(
             key="overlap", meaning="`skip`, `queue` or `cancel-old`", value=lambda v: v.schedule.overlap.value
@@ -86,7 +102,10 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The schedule's name."
 
 @command(
     "add",
-    examples=('postq schedule add nightly --cron "0 2 * * *" --corpus opinions --bundle @production',),
+    examples=(
+        'postq schedule add nightly --cron "0 2 * * *" --corpus opinions --bundle @production',
+        'postq schedule add nightly --cron "0 2 * * *" --corpus opinions --bundle @production --priority 500',
+    ),
     exits=(3, 4, 5, *ON_DATABASE),
 )
 def add(
@@ -112,7 +131,11 @@ def add(
         Literal["skip", "queue", "cancel-old"],
         typer.Option(help="When the job of the slot before is still going."),
     ] = "skip",
+    max_tokens_per_batch: options.MaxTokensPerBatch = None,
+    precision: options.Precision = None,
     device_kind: options.DeviceKind = "any",
+    memory: options.Memory = None,
+    priority: options.Priority = 100,
     json: options.Json = False,
 ) -> None:
     """Classify what is new in a corpus at set times.
@@ -121,6 +144,7 @@ def add(
     when none came within five minutes. On a day the clocks change, a time that is skipped fires right after
     the gap, and one that comes twice fires once.
     """
+    from postq.cli.submitting.submission import needs
     from postq.db import database_now
     from postq.jobs.schedules import ScheduleView, add_schedule
     from postq.models import MissedPolicy, OverlapPolicy
@@ -135,7 +159,10 @@ def add(
             corpus=corpus,
             bundle=bundle,
             now=database_now(session),
-            device_kind=device_kind,
+            requirements=needs(device_kind, memory),
+            priority=priority,
+            max_tokens_per_batch=max_tokens_per_batch,
+            precision=precision,
             missed=MissedPolicy(missed),
             overlap=OverlapPolicy(overlap),
         )

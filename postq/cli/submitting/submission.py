@@ -33,11 +33,7 @@ class Placement:
 
     def requirements(self) -> "Requirements":
         """What the job needs of a device; BadInput for a size that is none."""
-        from postq.contracts.specs import Requirements
-
-        return Requirements.model_validate(
-            {"device_kind": self.device_kind, "memory_bytes": _bytes(self.memory)}
-        )
+        return needs(self.device_kind, self.memory)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +43,13 @@ class Answer:
     wait: bool
     json: bool
     quiet: bool
+
+
+def needs(device_kind: str, memory: str | None) -> "Requirements":
+    """What a job needs of a device; BadInput for a size that is none."""
+    from postq.contracts.specs import Requirements
+
+    return Requirements.model_validate({"device_kind": device_kind, "memory_bytes": _bytes(memory)})
 
 
 def submit_and_tell(
@@ -77,6 +80,8 @@ def submit_and_tell(
             settings=invocation.settings,
         )
     reach(CrashPoint.AFTER_SUBMIT)
+    if submitted.note:
+        note(submitted.note)
     tell_submitted(
         invocation,
         submitted.job_id,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from postq.contracts.specs import Requirements
 from postq.errors import BadInput, Conflict, NotFound
 from postq.jobs import firing
 from postq.jobs.firing import fire_due_schedules
@@ -74,6 +75,20 @@ def test_a_slot_makes_one_job_that_scores_what_is_new(nightly: World) -> None:
     fire(world)
     assert world.job(2).reason.startswith("nothing new")
     world.verify_all()
+
+
+def test_its_jobs_need_and_heed_what_the_schedule_says(nightly: World) -> None:
+    world = nightly
+    needs = Requirements(device_kind="cuda", memory_bytes=5)
+    add(world, requirements=needs, priority=700, max_tokens_per_batch=4_096, precision="bf16")
+    at(world, "03-03 02:00:01")
+    fire(world)
+    found = world.job(1)
+    assert (found.device_kind, found.memory_bytes, found.priority) == ("cuda", 5, 700)
+    assert (found.spec["max_tokens_per_batch"], found.spec["precision"]) == (4_096, "bf16")
+    assert {(one.device_kind, one.memory_bytes, one.priority) for one in world.shards(1)} == {
+        ("cuda", 5, 700)
+    }
 
 
 def test_any_number_of_workers_fire_a_slot_once(nightly: World) -> None:

@@ -1,6 +1,7 @@
 """Submitting: one transaction, one job per key, and a clear refusal of what cannot work."""
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -30,6 +31,30 @@ def test_a_submit_records_job_shards_and_events_together(world: World) -> None:
     }
     with world.database.reading() as session:
         assert [line.type for line in events_of(session, job_id)] == ["job.state", "job.planned"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked", "told"),
+    [
+        ("tfidf", {}, ""),
+        ("tfidf", {"precision": "bf16"}, "on which --precision has no effect"),
+        (
+            "tfidf",
+            {"precision": "fp32", "max_tokens_per_batch": 9},
+            "on which --max-tokens-per-batch and --precision have no effect",
+        ),
+        ("encoder", {"precision": "bf16"}, ""),
+        ("ensemble", {"precision": "bf16"}, ""),
+    ],
+)
+def test_what_no_model_of_the_bundle_heeds_is_told(
+    world: World, kind: str, asked: dict[str, Any], told: str
+) -> None:
+    corpus = world.add_corpus()
+    world.add_bundle(kind=kind)
+    submitted = world.try_submit(ClassifySpec(corpus_id=corpus, bundle="postures", **asked))
+    assert told in submitted.note
+    assert bool(submitted.note) == bool(told)
 
 
 def test_nothing_stays_of_a_submit_whose_transaction_fails(world: World) -> None:

@@ -119,17 +119,21 @@ class World:
             "word_count": 100,
         }
 
-    def add_bundle(self, name: str = "postures", *, weights: str = "w1", job_id: int | None = None) -> int:
+    def add_bundle(
+        self, name: str = "postures", *, weights: str = "w1", job_id: int | None = None, kind: str = "tfidf"
+    ) -> int:
         """A registered bundle; `weights` make its digest and fingerprint."""
         with self.session() as session:
-            return self.register(session, name, weights=weights, job_id=job_id)
+            return self.register(session, name, weights=weights, job_id=job_id, kind=kind)
 
-    def register(self, session: Session, name: str, *, weights: str, job_id: int | None) -> int:
+    def register(
+        self, session: Session, name: str, *, weights: str, job_id: int | None, kind: str = "tfidf"
+    ) -> int:
         """Register a bundle inside a transaction of the caller."""
         row = register_bundle(
             session,
             name=name,
-            kind="tfidf",
+            kind=kind,
             digest=hashlib.sha256(weights.encode()).hexdigest(),
             path=f"bundles/{weights}",
             fingerprint=hash_of(f"fingerprint {weights}"),

@@ -26,10 +26,23 @@ from postq.migrations import (
     upgrade,
 )
 from postq.models.bundle import Alias
+from postq.models.schedule import Schedule
 from postq.registry.bundles import register_bundle
 from tests.databases import opened
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
+OLD_SCHEDULE = {
+    "name": "nightly",
+    "cron": "0 2 * * *",
+    "timezone": "UTC",
+    "corpus": "opinions",
+    "bundle": "@production",
+    "device_kind": "cuda",
+    "missed": "coalesce",
+    "overlap": "skip",
+    "paused": False,
+    "created_at": "2026-03-02 00:00:00",
+}
 
 
 @pytest.fixture
@@ -78,6 +91,23 @@ def test_upgrading_what_is_up_to_date_keeps_its_rows(bare_database: Database) ->
         assert session.get(Alias, "kept") is not None
 
 
+def test_a_schedule_from_before_it_said_what_its_jobs_need_goes_on(bare_database: Database) -> None:
+    upgrade(bare_database)
+    downgrade(bare_database, "0001")
+    with bare_database.transaction() as session:
+        old = sa.table("schedule", *(sa.column(name) for name in OLD_SCHEDULE))
+        session.execute(sa.insert(old).values(OLD_SCHEDULE))
+    upgrade(bare_database)
+    with bare_database.reading() as session:
+        found = session.scalars(sa.select(Schedule)).one()
+        assert (found.name, found.device_kind) == ("nightly", "cuda")
+        assert (found.memory_bytes, found.priority) == (0, 100)
+        assert (found.max_tokens_per_batch, found.precision) == (None, None)
+    downgrade(bare_database, "0001")
+    with bare_database.reading() as session:
+        assert session.scalar(sa.text("SELECT count(*) FROM schedule WHERE name = 'nightly'")) == 1
+
+
 def test_a_file_from_before_numbers_were_given_once_keeps_working(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,8 +118,11 @@ def test_a_file_from_before_numbers_were_given_once_keeps_working(
         SQLModel.metadata.create_all(session.connection())
         session.execute(sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
         session.execute(sa.text("INSERT INTO alembic_version VALUES ('0001')"))
+        for later in ("memory_bytes", "priority", "max_tokens_per_batch", "precision"):
+            session.execute(sa.text(f"ALTER TABLE schedule DROP COLUMN {later}"))
     monkeypatch.undo()
     ensure_schema(database)
+    assert current_revision(database) == head_revision()
     with database.transaction() as session:
         assert not session.scalar(sa.text("SELECT count(*) FROM sqlite_master WHERE sql LIKE '%AUTOINC%'"))
         session.add(Alias(name="kept", bundle_id=add_bundle(session), updated_at=NOW))
