@@ -1,5 +1,6 @@
-# The image of the migration step and of every worker: one virtual environment, no compiler, no root.
-# The stage that builds it has a C compiler, for the Longformer's kernel on CPUs.
+# The image of the migration step and of every worker: one virtual environment, no root.
+# The stage that builds it has a C compiler, for the Longformer's kernels on CPUs; so has the last one, since
+# Triton builds with it what starts its kernels on a GPU.
 #
 #   docker build -t postq .                                     everything (torch's default wheels: CUDA)
 #   docker build -t postq --build-arg EXTRAS=tfidf,postgres,redis .  TF-IDF only, small
@@ -17,6 +18,9 @@ RUN /opt/postq/bin/python -m pip install --constraint constraints.txt ".[${EXTRA
     && /opt/postq/bin/python -m pip uninstall --yes pip
 
 FROM python:3.11-slim
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends gcc libc6-dev \
+    && rm -rf /var/lib/apt/lists/*
 RUN groupadd --gid 10001 postq \
     && useradd --uid 10001 --gid postq --no-create-home --home-dir /var/lib/postq --shell /usr/sbin/nologin postq \
     && install --directory --owner=postq --group=postq --mode=0750 /var/lib/postq
@@ -25,6 +29,7 @@ ENV PATH=/opt/postq/bin:$PATH \
     POSTQ_HOME=/var/lib/postq \
     POSTQ_LOG_FORMAT=json \
     HF_HOME=/var/lib/postq/huggingface \
+    TRITON_CACHE_DIR=/var/lib/postq/triton \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     TOKENIZERS_PARALLELISM=false

@@ -105,7 +105,9 @@ def _why_no_triton(device: torch.device, dtype: torch.dtype) -> str | None:
         return None if os.environ.get("TRITON_INTERPRET") == "1" else "the Triton kernels are for CUDA"
     if torch.cuda.get_device_capability(device) < (8, 0):
         return "the Triton kernels need compute capability 8.0"
-    return None
+    from postq.learning.longformer.gpu.trial import why_no_kernel
+
+    return why_no_kernel(device)
 
 
 def _automatic_mps(device: torch.device) -> Choice:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from postq.learning.longformer.packing import PackedBatch
+from postq.learning.longformer.transfer import send
 
 BLOCK_ROWS = 128
 """Queries in one gathered block; each copies `window` more keys than queries."""
@@ -81,10 +82,10 @@ def plan_gather(batch: PackedBatch, *, reach: int, rows: int) -> GatherPlan:
     mask = torch.cat([column_allowed, local_allowed], dim=2)
     keys = torch.cat([columns.clamp_min(0), local.clamp(0, batch.tokens - 1)], dim=1)
     return GatherPlan(
-        queries=queries.flatten().to(batch.device),
-        keys=keys.flatten().to(batch.device),
-        mask=mask[:, None].to(batch.device),
-        slots=_slots(batch, rows).to(batch.device),
+        queries=send(queries.flatten(), batch.device),
+        keys=send(keys.flatten(), batch.device),
+        mask=send(mask[:, None], batch.device),
+        slots=send(_slots(batch, rows), batch.device),
     )
 
 

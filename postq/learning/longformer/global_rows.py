@@ -15,6 +15,7 @@ from torch.nn.functional import dropout as drop
 from torch.nn.functional import linear
 
 from postq.learning.longformer.packing import PackedBatch
+from postq.learning.longformer.transfer import send
 from postq.learning.longformer.zero_gradients import with_zero_gradients
 
 Pool = Callable[[Tensor, Tensor], Tensor]
@@ -135,7 +136,7 @@ def _other_documents(batch: PackedBatch, members: range, counts: list[int]) -> T
     lengths = torch.tensor([batch.bounds[document + 1] - batch.bounds[document] for document in members])
     owners = torch.repeat_interleave(torch.arange(len(members)), lengths)
     asking = torch.repeat_interleave(torch.arange(len(members)), torch.tensor(counts))
-    return (asking[:, None] != owners[None, :])[:, None, :].to(batch.device)
+    return send((asking[:, None] != owners[None, :])[:, None, :], batch.device)
 
 
 def _pool_part(tokens: Tensor, absorbed: Tensor, part: _Part, dropout: float) -> tuple[Tensor, Tensor]:

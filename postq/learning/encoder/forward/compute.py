@@ -14,6 +14,8 @@ from postq.learning.longformer import bfloat16_speedup
 
 log = structlog.get_logger()
 
+AMPERE = (8, 0)
+"""Compute capability of the first CUDA cards that multiply bfloat16."""
 VERSIONED = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
 
 
@@ -79,7 +81,8 @@ def _warn_if_slow() -> None:
 
 
 def _has_bf16(device: torch.device) -> bool:
-    return device.type == "cuda" and torch.cuda.is_bf16_supported()
+    """torch counts cards as well that only emulate it, many times slower than float32."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= AMPERE
 
 
 def uses_bf16(device: torch.device, precision: Precision = "auto") -> bool:

@@ -179,7 +179,7 @@ class _Readback:
         self._host = torch.empty(logits.shape, dtype=logits.dtype, pin_memory=True)
         self._host.copy_(logits, non_blocking=True)
         self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        self._event.record()
+        self._event.record(torch.cuda.current_stream(logits.device))
 
     def numpy(self) -> Logits:
         if self._event is not None:

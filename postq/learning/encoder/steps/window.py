@@ -19,6 +19,7 @@ from postq.learning.encoder.forward.compute import is_out_of_memory, release_mem
 from postq.learning.encoder.steps.losses import plain_bce
 from postq.learning.encoder.steps.state import Sums, TrainingState
 from postq.learning.encoder.steps.workbench import Workbench
+from postq.learning.longformer.transfer import send
 
 MOST_DROPPED = 3
 """Documents a training may leave out because their loss is not a number; one more ends it."""
@@ -154,14 +155,14 @@ def _backward(bench: Workbench, batch: Indices, *, window_documents: int) -> Ten
     """
     texts = [bench.examples.texts[i] for i in batch]
     pieces = Batch(pieces=tuple(piece for text in texts for piece in text.pieces))
+    rows = torch.from_numpy(batch)
+    targets = send(bench.examples.targets[rows], bench.device)
     logits = forward_logits(bench.runs, pieces, precision=bench.recipe.precision)
     logits = pool_pieces(logits, [len(text.pieces) for text in texts], pooling=bench.pooling)
-    rows = torch.from_numpy(batch)
-    targets = bench.examples.targets[rows].to(bench.device)
     logits, beside = logits[:, : targets.shape[1]], logits[:, targets.shape[1] :]
     losses = bench.loss(logits, targets).mean(dim=1)
     if bench.recipe.facet_loss:
-        facets = bench.examples.facets[rows].to(bench.device)
+        facets = send(bench.examples.facets[rows], bench.device)
         losses = losses + bench.recipe.facet_loss * plain_bce(beside, facets).mean(dim=1)
     (losses.sum() / window_documents).backward()  # type: ignore[no-untyped-call]
     with torch.no_grad():

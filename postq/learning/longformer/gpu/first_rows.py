@@ -29,12 +29,13 @@ def rows_of_firsts(states: Normed, attention: Any, batch: PackedBatch, *, heads:
     query, key, value = attention.query_global, attention.key_global, attention.value_global
     cut = {"WIDTH": width, "HIDDEN": hidden, "DOCUMENTS": DOCUMENTS, "COLUMNS": COLUMNS}
     compiled = {"num_warps": WARPS, "num_stages": STAGES}
+    asked, keyed, valued = (layer.weight.contiguous() for layer in (query, key, value))
     asking = states.narrow.new_empty(documents, heads, hidden)
     ask[grid](
-        states.firsts, query.weight, query.bias, key.weight, asking, documents, 1.0 / sqrt(width),
+        states.firsts, asked, query.bias, keyed, asking, documents, 1.0 / sqrt(width),
         **cut, **compiled,
     )  # fmt: skip
     pooled = pool_documents(states.narrow, asking, batch)
     rows = torch.empty(documents, heads, width, dtype=states.narrow.dtype, device=pooled.device)
-    answer[grid](pooled, value.weight, value.bias, rows, documents, **cut, **compiled)
+    answer[grid](pooled, valued, value.bias, rows, documents, **cut, **compiled)
     return rows

@@ -14,7 +14,7 @@ from postq.learning.longformer.gpu.norm import Normed, residual_norm
 from postq.learning.longformer.gpu.pool import can_pool, pool_documents
 from postq.learning.longformer.gpu.products import feed_forward, join, narrow, project, widen
 from postq.learning.longformer.gpu.weights import Narrowed
-from postq.learning.longformer.gpu.window import WIDTHS, window_attention
+from postq.learning.longformer.gpu.window import WIDTHS, serves, window_attention
 from postq.learning.longformer.packing import PackedBatch
 from postq.learning.longformer.zero_gradients import with_zero_gradients
 
@@ -36,7 +36,8 @@ class FusedLayer:
         """(tokens, hidden) → (tokens, hidden), with gradients if they are on; drops out where stock would."""
         projected = project(states.narrow, self.weights).view(len(states.narrow), 3, self.heads, -1)
         rows = self._global_rows(states, batch) if batch.global_positions else None
-        if rows is not None and batch.first_token_global and projected.shape[-1] in WIDTHS:
+        known = serves(projected.shape[-1], projected.dtype)
+        if rows is not None and batch.first_token_global and known:
             answered = window_attention(projected, rows, batch, window=self.window, dropout=self._dropout)
         else:
             query, key, value = projected.unbind(1)

@@ -58,9 +58,10 @@ class Narrowed:
 
 
 class NarrowedLayers:
-    """The same of all layers, renewed at once before every forward, or once where weights stay as they are.
+    """The same of all layers, renewed at once before every forward, or, where weights stay as they are, once
+    and after each change in place.
 
-    Nothing can tell that a weight has not changed: fused optimizers move no version counter.
+    In training nothing can tell that a weight has not changed: fused optimizers move no version counter.
     """
 
     def __init__(self, layers: Sequence[Narrowed]) -> None:
@@ -68,6 +69,7 @@ class NarrowedLayers:
         self._places: list[Tensor] = []
         self._sources: list[Tensor] = []
         self._made_for: tuple[object, ...] = ()
+        self._versions: tuple[int, ...] = ()
         self.kept = False
         """True where the weights will not change any more."""
 
@@ -77,8 +79,10 @@ class NarrowedLayers:
 
     def renew(self, dtype: torch.dtype) -> None:
         """Copy every parameter to its place in `dtype`."""
-        wanted = (dtype, *(part.data_ptr() for layer in self._layers for part in layer.parameters()))
-        if self.kept and wanted == self._made_for:
+        parameters = [part for layer in self._layers for part in layer.parameters()]
+        wanted = (dtype, *(part.data_ptr() for part in parameters))
+        versions = tuple(part._version for part in parameters) if self.kept else ()
+        if self.kept and (wanted, versions) == (self._made_for, self._versions):
             return
         with torch.inference_mode(mode=False), torch.no_grad():
             if wanted != self._made_for:
@@ -86,4 +90,4 @@ class NarrowedLayers:
                 self._places = [place for place, _ in pairs]
                 self._sources = [weight.detach() for _, weight in pairs]
             torch._foreach_copy_(self._places, self._sources)
-        self._made_for = wanted
+        self._made_for, self._versions = wanted, versions

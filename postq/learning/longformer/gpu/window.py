@@ -17,6 +17,8 @@ from postq.learning.longformer.packing import PackedBatch
 
 WIDTHS = (16, 32, 64, 128)
 """Widths of a head that the kernels take."""
+WIDEST_BYTES = 256
+"""Of the widest head; twice as many, float32 of 128, need 176 KB of shared memory, which few cards have."""
 TALL = 64
 """Queries, or in the backward pass keys, that a program answers for."""
 
@@ -31,6 +33,11 @@ class Tiles:
 
 
 FORWARD, QUERIES, KEYS = Tiles(64, 4, 3), Tiles(64, 4, 2), Tiles(64, 4, 2)
+
+
+def serves(width: int, dtype: torch.dtype) -> bool:
+    """True where the kernels take heads of this width on every card."""
+    return width in WIDTHS and width * dtype.itemsize <= WIDEST_BYTES
 
 
 def window_attention(

@@ -1,5 +1,7 @@
 """Which kernel a device gets, and who may say otherwise."""
 
+from importlib.util import find_spec
+
 import pytest
 import torch
 
@@ -92,9 +94,24 @@ def test_a_cuda_device_gets_the_triton_kernels_where_they_run(
     monkeypatch, capability, dtype, installed, chosen
 ):
     found = {"triton": installed or None}
+    if installed and find_spec("triton") is None:
+        pytest.skip("Triton is not installed")
     monkeypatch.setattr("postq.learning.longformer.choice.find_spec", found.get)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr("postq.learning.longformer.gpu.trial.why_no_kernel", lambda device: None)
     assert choose("auto", torch.device("cuda"), dtype).attention == chosen
+
+
+@pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
+def test_where_triton_cannot_start_a_kernel_gathered_blocks_serve(monkeypatch, capsys):
+    """As in an image without a C compiler, which Triton builds its launcher with."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    missing = "Triton cannot start a kernel here (RuntimeError: Failed to find C compiler)"
+    monkeypatch.setattr("postq.learning.longformer.gpu.trial.why_no_kernel", lambda device: missing)
+    assert choose("auto", torch.device("cuda")).attention == "sdpa"
+    assert "Failed to find C compiler" in capsys.readouterr().out
+    with pytest.raises(DeviceUnavailable, match="'triton' cannot be used: Triton cannot start a kernel"):
+        choose("triton", torch.device("cuda"))
 
 
 def test_the_self_check_compares_a_device_with_the_cpu(monkeypatch):

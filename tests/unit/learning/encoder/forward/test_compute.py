@@ -29,7 +29,7 @@ CPU, CUDA, MPS = (torch.device(kind) for kind in ("cpu", "cuda", "mps"))
 def test_bfloat16_is_for_cuda_unless_told_otherwise(
     device: torch.device, precision: Precision, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
     assert precision_name(device, precision) == name
 
 
@@ -46,7 +46,7 @@ def test_autocast_on_a_cpu_is_to_bfloat16_or_there_is_none() -> None:
 def test_a_device_without_bfloat16_is_an_error_that_says_what_to_do(
     device: torch.device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
     with pytest.raises(DeviceUnavailable, match=f"The device {device.type} has no bfloat16") as caught:
         check_precision(device, "bf16")
     assert "--precision auto" in caught.value.hint

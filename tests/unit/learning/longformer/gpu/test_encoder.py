@@ -144,6 +144,18 @@ def test_kept_weights_are_narrowed_once_and_anew_when_told(device):
         assert not torch.equal(before, fast.forward_packed(docs[0], [0, 30]))
 
 
+def test_kept_weights_are_narrowed_anew_after_a_change_in_place(device):
+    model, docs = model_on(device).bfloat16(), documents([30])
+    fast = accelerate(model, attention="triton").keep_packed()
+    with torch.no_grad():
+        before = fast.forward_packed(docs[0], [0, 30])
+        model.load_state_dict({name: weight * 1.5 for name, weight in model.state_dict().items()})
+        after = fast.forward_packed(docs[0], [0, 30])
+        fast.forget()
+        assert torch.equal(after, fast.forward_packed(docs[0], [0, 30]))
+    assert not torch.equal(before, after)
+
+
 def test_scoring_in_inference_mode_leaves_training_possible(device):
     model, docs = model_on(device), documents([30])
     fast = accelerate(model, attention="triton")
