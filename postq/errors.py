@@ -15,6 +15,7 @@ PostqError                     1  base; never raised itself
 │   ├── StorageUnavailable     6  a disk is full, read-only, or a folder may not be written
 │   ├── ExtraMissing           6  an optional part of postq is not installed
 │   ├── DeviceUnavailable      6  the device asked for is not on this machine
+│   ├── DeviceOccupied         6  the model does not fit into what is left of the device's memory
 │   ├── DeviceMemoryExhausted  6  one document alone does not fit into the device's memory
 │   ├── RankLost               6  one of the processes that train together died
 │   └── TokeniserLost          6  one of the processes that tokenise ahead of a device died
@@ -104,6 +105,10 @@ class ExtraMissing(Environment):
 
 class DeviceUnavailable(Environment):
     """The device asked for is not on this machine."""
+
+
+class DeviceOccupied(Environment):
+    """The model alone does not fit into what is left of the device's memory."""
 
 
 class DeviceMemoryExhausted(Environment):

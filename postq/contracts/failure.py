@@ -11,6 +11,8 @@ class FailureClass(StrEnum):
     HOST_OOM = "host_oom"  # the machine's memory ran out, or the kernel killed the runner
     NAN_LOSS = "nan_loss"  # training produced a loss that is not a number
     STALLED = "stalled"  # no progress within the phase's limit
+    DEVICE_FULL = "device_full"  # the model did not fit beside what others keep in the device's memory
+    UNFIT = "unfit"  # a device, a precision or a library is missing where the worker runs
     DISK_FULL = "disk_full"  # no space for a checkpoint, a result or a log
     BAD_INPUT = "bad_input"  # the job's own input is at fault: never retried
     INTEGRITY = "integrity"  # a digest does not match, or a leak was refused: never retried

@@ -1,5 +1,6 @@
 """Claiming: the best eligible shard becomes this worker's, under a token higher than any before."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -26,15 +27,16 @@ def claim(
     sticky: str,
     now: datetime,
     settings: Settings,
+    aside: Collection[int] = (),
 ) -> Lease | None:
     """Lease the best shard that fits `device`, or None when there is none.
 
     Lowest priority number first; within one priority a shard whose bundle (`sticky`) the worker has loaded,
     unless another has waited too long; then the oldest. A training for all devices is left to workers that
-    own several (`placement.py`). Concurrent claims never get the same shard.
+    own several (`placement.py`); so are the jobs `aside`. Concurrent claims never get the same shard.
     """
     _walk_in_order(session)
-    fits = _eligible(device, now, settings)
+    fits = _eligible(device, now, settings, aside)
     shard_id = _sticky_choice(session, fits, sticky, now) if sticky else None
     if shard_id is None:
         shard_id = session.scalar(_best(fits).with_for_update(skip_locked=True))
@@ -58,10 +60,12 @@ def claim(
     return lease
 
 
-def anything_ready(session: Session, *, device: Device, now: datetime, settings: Settings) -> bool:
+def anything_ready(
+    session: Session, *, device: Device, now: datetime, settings: Settings, aside: Collection[int] = ()
+) -> bool:
     """A look without locks: is there a shard this device could claim?"""
     _walk_in_order(session)
-    return session.scalar(_best(_eligible(device, now, settings))) is not None
+    return session.scalar(_best(_eligible(device, now, settings, aside))) is not None
 
 
 def _walk_in_order(session: Session) -> None:
@@ -74,7 +78,9 @@ def _walk_in_order(session: Session) -> None:
         session.execute(sa.text("SET LOCAL enable_sort = off"))
 
 
-def _eligible(device: Device, now: datetime, settings: Settings) -> list[sa.ColumnElement[bool]]:
+def _eligible(
+    device: Device, now: datetime, settings: Settings, aside: Collection[int]
+) -> list[sa.ColumnElement[bool]]:
     stopping = (
         sa.select(sa.literal(1))
         .where(job.c.id == shard.c.job_id, job.c.cancel_requested_at.is_not(None))
@@ -87,6 +93,7 @@ def _eligible(device: Device, now: datetime, settings: Settings) -> list[sa.Colu
         shard.c.memory_bytes <= device.memory_bytes,
         ~stopping.exists(),
         ~left_to_others(device, now=now, settings=settings),
+        *([shard.c.job_id.not_in(aside)] if aside else []),
     ]
 
 

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
 from postq.contracts.device import Device, DeviceKind
+from postq.contracts.failure import FailureClass
+from postq.jobs.leases import Lease
 from postq.jobs.workers import STOPPED, silence
 from postq.models.job import Job
-from postq.models.tables import job, shard, worker
+from postq.models.tables import attempt, job, shard, worker
 from postq.models.worker import Worker
 from postq.settings import Settings
 
@@ -73,6 +76,27 @@ def left_to_others(device: Device, *, now: datetime, settings: Settings) -> sa.C
         .correlate(shard)
     )
     return owner.exists()
+
+
+def others_fit(session: Session, lease: Lease, *, now: datetime, settings: Settings) -> bool:
+    """Whether a live worker that the lease's shard fits has not said yet that it cannot do the job."""
+    cannot = sa.select(attempt.c.worker_id).where(
+        attempt.c.job_id == lease.job_id, attempt.c.failure == FailureClass.UNFIT
+    )
+    able = (
+        sa.select(worker.c.id)
+        .join_from(shard, worker, sa.true())
+        .where(
+            shard.c.id == lease.shard_id,
+            worker.c.id != lease.worker_id,
+            worker.c.id.not_in(cannot),
+            worker.c.state.not_in((STOPPED, DRAINING)),
+            worker.c.seen_at >= now - silence(settings),
+            shard.c.device_kind.in_(("any", worker.c.device_kind)),
+            shard.c.memory_bytes <= worker.c.memory_bytes,
+        )
+    )
+    return session.scalar(able.limit(1)) is not None
 
 
 def _no_slower(kind: str) -> tuple[str, ...]:

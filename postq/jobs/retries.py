@@ -13,6 +13,7 @@ from postq.contracts.failure import FailureClass
 from postq.db import storable
 from postq.jobs.finish import settle
 from postq.jobs.leases import Lease, cancel_requested, end_attempt, held_by, lease_of, pending_rows
+from postq.jobs.placement import others_fit
 from postq.jobs.splitting import quarantine_last, split
 from postq.jobs.states import move_shards
 from postq.models.attempt import AttemptOutcome
@@ -41,6 +42,7 @@ class Budget(StrEnum):
 
     RETRY = "retry"  # `settings.retry_budget` failed attempts
     CRASH = "crash"  # `settings.crash_budget` crashes; then the shard is suspected, not the worker
+    OTHERS = "others"  # living workers it fits that have not said they cannot
     NONE = "none"  # the next attempt would fail alike
 
 
@@ -62,6 +64,8 @@ POLICIES: dict[FailureClass, Policy] = {
     FailureClass.HOST_OOM: Policy(budget=Budget.CRASH, isolate=True, wait_factor=5.0),
     FailureClass.STALLED: Policy(budget=Budget.CRASH, isolate=True),
     FailureClass.CUDA_OOM: Policy(budget=Budget.RETRY, isolate=True, smaller_batch=True),
+    FailureClass.DEVICE_FULL: Policy(budget=Budget.RETRY, wait_factor=5.0),
+    FailureClass.UNFIT: Policy(budget=Budget.OTHERS, wait_factor=0.0),
     FailureClass.NAN_LOSS: Policy(budget=Budget.RETRY, most=1),
     FailureClass.DISK_FULL: Policy(budget=Budget.RETRY, wait_factor=15.0),
     FailureClass.LOST: Policy(budget=Budget.RETRY, isolate=True, wait_factor=0.0),
@@ -107,7 +111,7 @@ def fail_attempt(
     session.execute(
         sa.update(shard).where(*held_by(lease)).values(failure=failure, error=message, hint=hint or None)
     )
-    decided = _decide(session, current, failure, settings)
+    decided = _decide(session, current, failure, now=now, settings=settings)
     _ACTS[decided](session, current, failure=failure, message=message, now=now, settings=settings)
     settle(session, lease.job_id, now=now, settings=settings)
     wait = _wait(current, failure, settings) if decided is Action.RETRY else None
@@ -126,10 +130,15 @@ def backoff(
     return timedelta(seconds=seconds * (0.75 + 0.5 * drawn))
 
 
-def _decide(session: Session, lease: Lease, failure: FailureClass, settings: Settings) -> Action:
+def _decide(
+    session: Session, lease: Lease, failure: FailureClass, *, now: datetime, settings: Settings
+) -> Action:
     if cancel_requested(session, lease.job_id):
         return Action.CANCELLED
     policy = POLICIES[failure]
+    if policy.budget is Budget.OTHERS:
+        able = others_fit(session, lease, now=now, settings=settings)
+        return Action.RETRY if able else Action.DEAD
     if _may_try_again(lease, policy, settings):
         return Action.RETRY
     if not (policy.isolate and lease.splittable):
@@ -146,7 +155,7 @@ def _may_try_again(lease: Lease, policy: Policy, settings: Settings) -> bool:
             return lease.attempts + 1 <= limit
         case Budget.CRASH:
             return lease.crashes + 1 < settings.crash_budget
-        case Budget.NONE:
+        case _:
             return False
 
 
@@ -166,10 +175,9 @@ def _again(
     session: Session, lease: Lease, *, failure: FailureClass, message: str, now: datetime, settings: Settings
 ) -> None:
     policy = POLICIES[failure]
-    crashed = policy.budget is Budget.CRASH
     values: dict[str, Any] = {
-        "attempts": lease.attempts + (not crashed),
-        "crashes": lease.crashes + crashed,
+        "attempts": lease.attempts + (policy.budget is Budget.RETRY),
+        "crashes": lease.crashes + (policy.budget is Budget.CRASH),
         "batch_divisor": lease.batch_divisor * (2 if policy.smaller_batch else 1),
         "not_before": now + _wait(lease, failure, settings),
     }

@@ -20,6 +20,7 @@ _FRESH: dict[str, Any] = {"cancel_requested_at": None, "error": None, "hint": No
 _FRESH_SHARD: dict[str, Any] = {
     "attempts": 0,
     "crashes": 0,
+    "batch_divisor": 1,
     "not_before": None,
     "failure": None,
     "error": None,

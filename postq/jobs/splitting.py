@@ -20,8 +20,8 @@ def split(
     """Replace the shard by two, each with half of the rows that are still to be done.
 
     A child of several rows comes with all but one crash of its budget used, so that the guilty half is
-    halved at its first crash; a child of one row starts afresh, so that no document is set apart for one
-    crash that may have had another cause.
+    halved at its first crash; a child of one row starts afresh, with whole batches too, so that no document
+    is set apart for one crash that may have had another cause.
     """
     rows = pending_rows(session, lease)
     middle = len(rows) // 2
@@ -40,14 +40,20 @@ def split(
     ]
     for start, stop, pending in pieces:
         crashes = settings.crash_budget - 1 if pending > 1 else 0
-        _insert_child(session, lease, start=start, stop=stop, crashes=crashes, now=now)
+        _insert_child(session, lease, start=start, stop=stop, pending=pending, crashes=crashes, now=now)
 
 
 def _insert_child(
-    session: Session, lease: Lease, *, start: int, stop: int, crashes: int, now: datetime
+    session: Session, lease: Lease, *, start: int, stop: int, pending: int, crashes: int, now: datetime
 ) -> None:
-    inherited = ("job_id", "priority", "device_kind", "memory_bytes", "sticky", "batch_divisor")
-    given = {"parent_id": lease.shard_id, "start_row": start, "stop_row": stop, "crashes": crashes}
+    inherited = ("job_id", "priority", "device_kind", "memory_bytes", "sticky")
+    given = {
+        "parent_id": lease.shard_id,
+        "start_row": start,
+        "stop_row": stop,
+        "crashes": crashes,
+        "batch_divisor": lease.batch_divisor if pending > 1 else 1,
+    }
     columns = [shard.c[name] for name in inherited] + [
         sa.literal(value, shard.c[name].type) for name, value in given.items()
     ]

@@ -14,6 +14,9 @@ from postq.nudges import nudge
 from postq.settings import Settings
 from postq.worker.outages import is_outage
 
+ASIDE_SECONDS = 600.0
+"""After so long a worker tries a job again that it could not do: what was missing may be there."""
+
 _log = structlog.get_logger()
 
 
@@ -45,6 +48,11 @@ class Claims:
         self._loaded = loaded
         self._clock = clock
         self._held: Claimed | None = None
+        self._aside: dict[int, float] = {}
+
+    def leave_aside(self, job_id: int) -> None:
+        """Let other workers have this job's shards: this one has seen that it cannot do them."""
+        self._aside[job_id] = self._clock() + ASIDE_SECONDS
 
     def take(self) -> Claimed | None:
         """The shard to work on now: the one held, or a new one; None when nothing fits.
@@ -90,9 +98,12 @@ class Claims:
         return True
 
     def _claim(self) -> Claimed | None:
+        self._aside = {job: until for job, until in self._aside.items() if until > self._clock()}
         with self._database.reading() as session:  # a look without locks, since most polls find nothing
             now = database_now(session)
-            if not anything_ready(session, device=self._device, now=now, settings=self._settings):
+            if not anything_ready(
+                session, device=self._device, now=now, settings=self._settings, aside=self._aside
+            ):
                 return None
         with self._database.transaction() as session:
             session.connection()  # begins, for which SQLite may have to wait
@@ -104,5 +115,6 @@ class Claims:
                 sticky=self._loaded(),
                 now=database_now(session),
                 settings=self._settings,
+                aside=self._aside,
             )
         return None if lease is None else Claimed(lease=lease, at=at)

@@ -11,6 +11,7 @@ from postq.contracts.runner import Failed
 from postq.errors import (
     BadInput,
     DeviceMemoryExhausted,
+    DeviceOccupied,
     DeviceUnavailable,
     ExtraMissing,
     IntegrityError,
@@ -25,7 +26,13 @@ MAX_TRACEBACK_CHARACTERS = 20_000
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FULL_IN_WORDS = ("no space left on device", "disk quota exceeded")
 """Of errors without a number: those of safetensors, and a rank's, which crosses processes as text."""
-_DEVICE_OOM = ("cuda out of memory", "mps backend out of memory", "cuda error: out of memory")
+_DEVICE_OOM = (
+    "cuda out of memory",
+    "mps backend out of memory",
+    "cuda error: out of memory",
+    "status_alloc_failed",
+)
+"""The last is how the libraries of CUDA say it."""
 _OOM_COUNTERS = ("/proc/vmstat", "/sys/fs/cgroup/memory.events")
 
 
@@ -113,6 +120,10 @@ def _class_of_one(exc: BaseException) -> FailureClass | None:
         return FailureClass.HOST_OOM
     if isinstance(exc, OSError) and exc.errno in _FULL:
         return FailureClass.DISK_FULL
+    if isinstance(exc, DeviceOccupied):
+        return FailureClass.DEVICE_FULL
+    if isinstance(exc, DeviceUnavailable | ExtraMissing):
+        return FailureClass.UNFIT
     if type(exc).__name__ == "OutOfMemoryError" or _mentions_device_oom(exc):
         return FailureClass.CUDA_OOM
     if isinstance(exc, IntegrityError):
@@ -121,7 +132,7 @@ def _class_of_one(exc: BaseException) -> FailureClass | None:
         return FailureClass.CRASH
     if isinstance(exc, LossNotFinite):
         return FailureClass.NAN_LOSS
-    if isinstance(exc, BadInput | NotFound | DeviceUnavailable | DeviceMemoryExhausted | ExtraMissing):
+    if isinstance(exc, BadInput | NotFound | DeviceMemoryExhausted):
         return FailureClass.BAD_INPUT
     text = str(exc).lower()
     return FailureClass.DISK_FULL if any(words in text for words in _FULL_IN_WORDS) else None

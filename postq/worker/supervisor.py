@@ -171,6 +171,8 @@ class Supervisor:
 
     def _fail(self, lease: Lease, ending: Failed) -> None:
         outcome = self._insist(lambda session: self._book_failure(session, lease, ending))
+        if outcome is Action.RETRY and ending.failure is FailureClass.UNFIT:
+            self._claims.leave_aside(lease.job_id)
         if outcome is not None:
             _log.warning(
                 ending.message, shard=lease.shard_id, failure=ending.failure.value, followed_by=outcome.value

@@ -3,12 +3,15 @@
 import pytest
 
 from postq.contracts.failure import FailureClass
+from postq.jobs.claims import anything_ready, claim
 from postq.jobs.leases import register_checkpoint
 from postq.jobs.retries import Action, Outcome
+from postq.jobs.retry import retry_job
+from postq.jobs.workers import register_worker
 from postq.models.job import JobState
 from postq.models.shard import ShardState
 from postq.predictions.query import quarantined
-from tests.integration.engine.world import World
+from tests.integration.engine.world import CPU, World
 
 
 @pytest.fixture
@@ -59,6 +62,77 @@ def test_crashes_have_a_budget_of_their_own(training: World) -> None:
     assert fail_again(world, FailureClass.ERROR).action is Action.RETRY
     assert fail_again(world, FailureClass.STALLED).action is Action.DEAD
     assert world.state(1) is JobState.FAILED
+
+
+def meet(world: World, worker_id: str) -> None:
+    """A live worker with a CPU."""
+    with world.session() as session:
+        register_worker(
+            session, worker_id=worker_id, hostname="h", pid=1, device=CPU, version="1", now=world.now
+        )
+
+
+def test_what_one_worker_cannot_do_is_left_to_the_others_and_not_counted(training: World) -> None:
+    world = training
+    for name in ("w1", "w2", "w3"):
+        meet(world, name)
+    for name in ("w1", "w2"):
+        outcome = world.fail(world.must_claim(name), FailureClass.UNFIT, "no torch here")
+        assert (outcome.action, outcome.not_before) == (Action.RETRY, world.now)
+    assert world.must_claim("w3").attempts == 0
+
+
+def test_what_no_live_worker_can_do_ends_at_once(training: World) -> None:
+    world = training
+    meet(world, "w2")
+    assert world.fail(world.must_claim("w1"), FailureClass.UNFIT, "no torch here").action is Action.RETRY
+    assert world.fail(world.must_claim("w2"), FailureClass.UNFIT, "no torch here").action is Action.DEAD
+    found = world.job(1)
+    assert (found.state, found.error) == (JobState.FAILED, "no torch here")
+    world.verify_all()
+
+
+def test_a_worker_that_is_silent_or_too_small_is_not_waited_for(training: World) -> None:
+    world = training
+    meet(world, "w2")
+    world.later(3_600)
+    assert world.fail(world.must_claim("w1"), FailureClass.UNFIT, "no torch here").action is Action.DEAD
+
+
+def test_a_job_that_was_left_aside_is_not_claimed(training: World) -> None:
+    with training.session() as session:
+        how = {"device": CPU, "now": training.now, "settings": training.settings}
+        assert anything_ready(session, **how)
+        assert not anything_ready(session, aside={1}, **how)
+        assert claim(session, worker_id="w1", sticky="", aside={1}, **how) is None
+
+
+def test_a_model_that_does_not_fit_beside_others_costs_no_document(world: World) -> None:
+    world.add_corpus(6)
+    world.add_bundle()
+    world.classify(1)
+    actions = [fail_again(world, FailureClass.DEVICE_FULL).action for _ in range(3)]
+    assert actions == [Action.RETRY, Action.RETRY, Action.DEAD]
+    assert world.job(1).documents_quarantined == 0
+
+
+def test_a_single_document_is_tried_with_whole_batches_again(world: World) -> None:
+    world.add_corpus(2)
+    world.add_bundle()
+    world.classify(1)
+    while fail_again(world, FailureClass.CUDA_OOM).action is not Action.SPLIT:
+        pass
+    lease = world.must_claim()
+    assert (lease.stop_row - lease.start_row, lease.batch_divisor, lease.attempts) == (1, 1, 0)
+
+
+def test_a_retry_by_a_person_begins_with_whole_batches(training: World) -> None:
+    world = training
+    while fail_again(world, FailureClass.CUDA_OOM).action is not Action.DEAD:
+        pass
+    with world.session() as session:
+        retry_job(session, 1, now=world.now, settings=world.settings)
+    assert world.must_claim().batch_divisor == 1
 
 
 def test_a_device_out_of_memory_halves_the_batch(training: World) -> None:

@@ -77,7 +77,12 @@ def test_open_shards_can_end_and_ended_jobs_move_only_by_a_retry() -> None:
 def test_the_page_names_every_class_of_failure_with_its_budget(page: str) -> None:
     rows = re.findall(r"^\| (`.+`) \| ([^|]+) \| [^|]+ \|[^|]*\|$", page, flags=re.MULTILINE)
     told = {name: budget for names, budget in rows for name in re.findall(r"`(\w+)`", names)}
-    words = {Budget.RETRY: "retry budget", Budget.CRASH: "crash budget", Budget.NONE: "nothing"}
+    words = {
+        Budget.RETRY: "retry budget",
+        Budget.CRASH: "crash budget",
+        Budget.OTHERS: "live workers",
+        Budget.NONE: "nothing",
+    }
     expected = {failure.value: words[policy.budget] for failure, policy in POLICIES.items()}
     assert told == {**expected, "nan_loss": "one retry"}
     assert set(POLICIES) == set(FailureClass)

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from postq.contracts.runner import Finished, Progress, RunRequest
-from postq.db import Database
+from postq.contracts.failure import FailureClass
+from postq.contracts.runner import Failed, Finished, Progress, RunRequest
+from postq.db import Database, database_now
+from postq.jobs.workers import register_worker
 from postq.settings import Settings
 from postq.worker.claims import Claimed, Claims
 from postq.worker.folders import Folders
@@ -24,13 +26,18 @@ class QuickSlot:
         self.heard: queue.SimpleQueue[Heard] = queue.SimpleQueue()
         self.begun: list[RunRequest] = []
         self.announced: list[RunRequest] = []
+        self.last_word: Heard = Finished()
+        self.discarded = 0
 
     def begin(self, request: RunRequest) -> "QuickSlot":
         self.begun.append(request)
         for done in (1, 9):
             self.heard.put(Progress(phase="scoring", done=done, total=10))
-        self.heard.put(Finished())
+        self.heard.put(self.last_word)
         return self
+
+    def discard(self) -> None:
+        self.discarded += 1
 
     def announce(self, request: RunRequest) -> None:
         self.announced.append(request)
@@ -111,3 +118,16 @@ def test_nothing_is_claimed_ahead_of_a_drain(bench: Bench) -> None:
     bench.slot.ask_to_stop = lambda: None  # type: ignore[attr-defined]
     bench.supervisor.see_through(claimed)
     assert bench.claims.held_seconds == 0
+
+
+def test_a_job_that_this_worker_cannot_do_is_left_to_another_and_not_claimed_again(
+    bench: Bench, stocked: Database
+) -> None:
+    with stocked.transaction() as session:
+        now = database_now(session)
+        register_worker(session, worker_id="other", hostname="h", pid=1, device=CPU, version="1", now=now)
+    bench.slot.last_word = Failed(failure=FailureClass.UNFIT, message="no torch here", hint="")
+    assert bench.see_one_through() is None
+    assert bench.slot.discarded == 1
+    bench.claims.give_back(reason="test")
+    assert bench.claims.take() is None

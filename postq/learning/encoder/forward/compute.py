@@ -3,16 +3,19 @@
 import platform
 from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
+from typing import TypeVar
 
 import structlog
 import torch
+from torch import nn
 
 from postq.contracts.device import Device
 from postq.contracts.recipes import Precision
-from postq.errors import DeviceUnavailable
+from postq.errors import DeviceOccupied, DeviceUnavailable
 from postq.learning.longformer import bfloat16_speedup
 
 log = structlog.get_logger()
+Model = TypeVar("Model", bound=nn.Module)
 
 AMPERE = (8, 0)
 """Compute capability of the first CUDA cards that multiply bfloat16."""
@@ -112,6 +115,19 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     words = str(error).lower()
     spoken = "out of memory" in words or "can't allocate memory" in words or "alloc_failed" in words
     return spoken or isinstance(error, torch.OutOfMemoryError)
+
+
+def placed(model: Model, device: torch.device) -> Model:
+    """The model on `device`. Raises DeviceOccupied when there is no room even without any batch."""
+    try:
+        return model.to(device)
+    except RuntimeError as exc:
+        if not is_out_of_memory(exc):
+            raise
+        raise DeviceOccupied(
+            f"The model does not fit into what is left of the memory of {device}.",
+            hint="See what else is in it (nvidia-smi), then run `postq retry`, or use a larger device.",
+        ) from exc
 
 
 def release_memory(device: torch.device) -> None:

@@ -20,6 +20,7 @@ from postq.learning.encoder.backbones.loading import load_classifier
 from postq.learning.encoder.forward.calling import scoring_form
 from postq.learning.encoder.forward.compute import (
     check_precision,
+    placed,
     possible_precision,
     precision_name,
     torch_device,
@@ -77,7 +78,7 @@ class EncoderScorer:
         precision: Precision | None = None,
     ) -> None:
         """`precision` is by default what the bundle's recipe says, if the device has it. Raises
-        DeviceUnavailable for another that it lacks.
+        DeviceUnavailable for another that it lacks, and DeviceOccupied when the model does not fit.
         """
         target = torch_device(device)
         if precision is not None:
@@ -87,7 +88,7 @@ class EncoderScorer:
         self._settings = read_settings(bundle.path)
         backbone = load_classifier(bundle.path, labels=bundle.labels, head=self._settings.head)
         self._labels = bundle.labels
-        self._runs = scoring_form(backbone.model.to(target))
+        self._runs = scoring_form(placed(backbone.model, target))
         self._budget = token_budget(self._runs, device, asked=max_tokens_per_batch, divisor=batch_divisor)
         self._processes = wanted_processes(device)
         self._pool: TokeniserPool | None = None

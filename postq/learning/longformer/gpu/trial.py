@@ -3,19 +3,12 @@
 from functools import cache
 
 import torch
-import triton
-import triton.language as tl
+
+from postq.learning.longformer.gpu.trial_kernels import increase
 
 COUNT = 16
 REGISTERS = 128
 """The bound that the window kernel sets, which Triton does not know for every maker's cards."""
-
-
-@triton.jit
-def increase(numbers, count: tl.constexpr):
-    """Add one to `count` numbers."""
-    at = numbers + tl.arange(0, count)
-    tl.store(at, tl.load(at) + 1.0)
 
 
 @cache
@@ -24,7 +17,7 @@ def why_no_kernel(device: torch.device) -> str | None:
     numbers = torch.zeros(COUNT, device=device)
     try:
         with torch.cuda.device_of(numbers):  # type: ignore[no-untyped-call]
-            increase[(1,)](numbers, COUNT, maxnreg=REGISTERS)
+            increase[(1,)](numbers, COUNT=COUNT, maxnreg=REGISTERS)
         right = bool((numbers == 1.0).all())
     except Exception as exc:  # of a compiler, a driver, a file system: all of them mean another kernel
         return f"Triton cannot start a kernel here ({_one_line(exc)})"

@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from postq.contracts.recipes import Precision
-from postq.errors import DeviceUnavailable
+from postq.errors import DeviceOccupied, DeviceUnavailable
 from postq.learning.encoder.forward import compute
 from postq.learning.encoder.forward.compute import (
     autocast,
     check_precision,
+    placed,
     possible_precision,
     precision_name,
 )
@@ -71,3 +72,24 @@ def test_a_processor_on_which_bfloat16_is_slow_is_told_of(
     assert ("multiplies bfloat16 slower than float32" in capsys.readouterr().out) == told
     check_precision(CPU, "auto")
     assert "slower" not in capsys.readouterr().out
+
+
+class Unplaceable(torch.nn.Module):
+    """A model that no device takes."""
+
+    def __init__(self, error: RuntimeError) -> None:
+        super().__init__()
+        self._error = error
+
+    def to(self, *_: object, **__: object) -> "Unplaceable":
+        raise self._error
+
+
+def test_a_model_that_does_not_fit_beside_others_says_so() -> None:
+    with pytest.raises(DeviceOccupied, match="what is left of the memory of cuda:0") as caught:
+        placed(Unplaceable(torch.OutOfMemoryError("CUDA out of memory.")), torch.device("cuda:0"))
+    assert "nvidia-smi" in caught.value.hint
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        placed(Unplaceable(RuntimeError("device-side assert")), CUDA)
+    model = torch.nn.Linear(2, 2)
+    assert placed(model, CPU) is model
