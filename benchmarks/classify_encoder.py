@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
@@ -194,15 +194,14 @@ def bare(bundle_path: Path, snapshot: Path, scores_file: Path, device_label: str
     scores = np.zeros((len(texts), len(bundle.labels)), np.float32)
     how = {"pooling": loaded._settings.pooling, "precision": loaded._precision}
 
-    def run(start: int, stop: int) -> None:
-        window = texts[start:stop]
-        for indices, logits in document_logits(loaded._runs, window, budget=loaded._budget, **how):
-            scores[[start + index for index in indices]] = loaded._settings.probabilities(logits)
+    def run(some: Sequence[Any]) -> None:
+        windows = [some[at : at + WINDOW_DOCUMENTS] for at in range(0, len(some), WINDOW_DOCUMENTS)]
+        for indices, logits in document_logits(loaded._runs, windows, budget=loaded._budget, **how):
+            scores[indices] = loaded._settings.probabilities(logits)
 
-    run(0, 8)
+    run(texts[:8])
     before = time.perf_counter()
-    for start in range(0, len(texts), WINDOW_DOCUMENTS):
-        run(start, start + WINDOW_DOCUMENTS)
+    run(texts)
     modelled = time.perf_counter() - before
     np.save(scores_file, scores)
     return {"tokenise": tokenised, "model": modelled}

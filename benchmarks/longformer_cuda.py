@@ -225,7 +225,7 @@ def run_scoring(form: nn.Module, docs: Sequence[torch.Tensor]) -> None:
         )
         for doc in docs
     ]
-    for _ in document_logits(form, texts, budget=budget, pooling="max"):
+    for _ in document_logits(form, [texts], budget=budget, pooling="max"):
         pass
 
 

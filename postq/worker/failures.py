@@ -40,17 +40,23 @@ def failed(exc: BaseException, *, out_of_memory_kills: int = 0) -> Failed:
     """The last message of a runner whose attempt raised `exc`.
 
     `out_of_memory_kills` is by how much the kernel's counter rose during the attempt, as in `class_of_exit`:
-    a rank that died counts as the runner it belonged to.
+    a rank or a tokenising process that died counts as the runner it belonged to.
     """
-    lost = exc if isinstance(exc, RankLost) else None
     return Failed(
-        failure=class_of_exit(lost.returncode, out_of_memory_kills=out_of_memory_kills)
-        if lost
-        else failure_class(exc),
+        failure=_class_of_death(exc, out_of_memory_kills) or failure_class(exc),
         message=sentence(exc),
         hint=exc.hint if isinstance(exc, PostqError) else "",
         traceback="".join(format_exception(exc))[-MAX_TRACEBACK_CHARACTERS:],
     )
+
+
+def _class_of_death(exc: BaseException, out_of_memory_kills: int) -> FailureClass | None:
+    """The class of a process of the runner's that died; None when none did."""
+    if isinstance(exc, RankLost):
+        return class_of_exit(exc.returncode, out_of_memory_kills=out_of_memory_kills)
+    if isinstance(exc, TokeniserLost) and out_of_memory_kills > 0:
+        return FailureClass.HOST_OOM
+    return None
 
 
 def failure_class(exc: BaseException) -> FailureClass:

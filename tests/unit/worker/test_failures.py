@@ -63,6 +63,12 @@ def test_a_rank_that_died_counts_as_the_runner_it_belonged_to() -> None:
     killed = RankLost("Rank 1 was ended by signal 9.", hint="h", returncode=-signal.SIGKILL)
     assert failed(killed).failure is FailureClass.CRASH
     assert failed(killed, out_of_memory_kills=1).failure is FailureClass.HOST_OOM
+
+
+def test_a_tokenising_process_that_the_kernel_killed_for_memory_is_no_crash() -> None:
+    lost = TokeniserLost("A process that tokenises ahead of the device died.", hint="h")
+    assert failed(lost).failure is FailureClass.CRASH
+    assert failed(lost, out_of_memory_kills=1).failure is FailureClass.HOST_OOM
     exited = RankLost("Rank 1 ended with exit code 3.", hint="h", returncode=3)
     assert failed(exited, out_of_memory_kills=1).failure is FailureClass.CRASH
 

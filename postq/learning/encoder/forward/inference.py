@@ -1,6 +1,6 @@
 """Logits of tokenised documents: token-budget batches formed by length, halved when memory runs out."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,6 +19,8 @@ from postq.learning.longformer import best_token_budget
 
 log = structlog.get_logger()
 Logits = NDArray[np.float32]
+Windows = Iterable[Sequence[TokenisedText]]
+"""Documents, of which each window is drawn when those before it fill no batch any more."""
 
 ONE_AT_A_TIME = 1
 """Tokens: a batch always holds at least one sequence, and with this budget no other."""
@@ -63,6 +65,7 @@ class _Piece:
 class _Pooled:
     """The running pool of one document's pieces."""
 
+    pieces: int
     waiting: int
     value: Logits | None = None
 
@@ -75,72 +78,103 @@ class _Pooled:
         else:
             self.value = self.value + logits
 
+    def settled(self, *, pooling: Pooling) -> Logits:
+        assert self.value is not None
+        return self.value / np.float32(self.pieces) if pooling == "mean" and self.pieces > 1 else self.value
+
+
+class _Queue:
+    """Pieces that wait for a batch, longest first. Windows are drawn when what waits fills no batch."""
+
+    def __init__(self, windows: Windows, *, budget: TokenBudget, padded: bool) -> None:
+        self._windows = iter(windows)
+        self._budget = budget
+        self._padded = padded
+        self._pieces: list[_Piece] = []
+        self._drawn = 0
+        self.pooled: dict[int, _Pooled] = {}
+
+    def batch(self, *, idle: bool) -> list[_Piece]:
+        """As many pieces as the budget holds, and at least one; none at the end.
+
+        Of several windows only the last one ends in a batch that is not full, and the first when the device
+        is `idle`: what is left of the others joins the next.
+        """
+        while True:
+            pieces, full = self._front()
+            if full or (pieces and idle) or not self._draw():
+                return pieces
+
+    def drop(self, count: int) -> None:
+        """The first pieces have their logits."""
+        del self._pieces[:count]
+
+    def _front(self) -> tuple[list[_Piece], bool]:
+        """The next batch as it would be now, and whether nothing would fit in besides."""
+        if not self._pieces:
+            return [], False
+        sizes = _sizes(self._pieces, padded=self._padded)
+        count = max(1, int(np.searchsorted(sizes, self._budget.tokens, side="right")))
+        full = count < len(self._pieces) or bool(sizes[-1] >= self._budget.tokens)
+        return self._pieces[:count], full
+
+    def _draw(self) -> bool:
+        """Let the next window join what waits; False when there is none."""
+        window = next(self._windows, None)
+        if window is None:
+            return False
+        for index, document in enumerate(window, self._drawn):
+            self.pooled[index] = _Pooled(len(document.pieces), len(document.pieces))
+            self._pieces += [_Piece(index, ids) for ids in document.pieces]
+        self._drawn += len(window)
+        self._pieces.sort(key=lambda piece: len(piece.ids), reverse=True)
+        return True
+
 
 def document_logits(
     model: nn.Module,
-    documents: Sequence[TokenisedText],
+    windows: Windows,
     *,
     budget: TokenBudget,
     pooling: Pooling,
     precision: Precision = "auto",
     before_batch: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[list[int], Logits]]:
-    """(indices, logits (docs, labels)) of documents as their last piece is done, longest first.
+    """(indices, logits (docs, labels)) of documents as their last piece is done, each exactly once.
 
-    Every document comes exactly once. `before_batch` is called before each forward pass and may raise.
-    `model` is a `runnable_form` in eval mode. A document's logits are NaN where the model's are.
+    Documents come in windows, within which the longest go first, and are numbered through all of them.
+    `before_batch` is called before each forward pass and may raise. `model` is a `runnable_form` in eval
+    mode. A document's logits are NaN where the model's are.
     """
-    pooled = [_Pooled(waiting=len(document.pieces)) for document in documents]
-    sizes = [len(document.pieces) for document in documents]
+    queue = _Queue(windows, budget=budget, padded=pads(model))
     forward = partial(_forward_or_halve, model, budget=budget, precision=precision)
-    for pieces, logits in _piece_logits(model, documents, forward, budget=budget, before_batch=before_batch):
+    for pieces, logits in _piece_logits(queue, forward, before_batch=before_batch):
         done = []
         for piece, row in zip(pieces, logits, strict=True):
-            entry = pooled[piece.document]
+            entry = queue.pooled[piece.document]
             entry.add(row, pooling=pooling)
             if entry.waiting == 0:
                 done.append(piece.document)
         if done:
-            yield done, np.stack([_settled(pooled[i], sizes[i], pooling=pooling) for i in done])
-
-
-def _settled(entry: _Pooled, pieces: int, *, pooling: Pooling) -> Logits:
-    assert entry.value is not None
-    value, entry.value = entry.value, None
-    return value / np.float32(pieces) if pooling == "mean" and pieces > 1 else value
+            yield done, np.stack([queue.pooled.pop(i).settled(pooling=pooling) for i in done])
 
 
 def _piece_logits(
-    model: nn.Module,
-    documents: Sequence[TokenisedText],
-    forward: Callable[[list[_Piece]], Tensor | None],
-    *,
-    budget: TokenBudget,
-    before_batch: Callable[[], None],
+    queue: _Queue, forward: Callable[[list[_Piece]], Tensor | None], *, before_batch: Callable[[], None]
 ) -> Iterator[tuple[list[_Piece], Logits]]:
     """Batches of pieces with their logits; on CUDA each is read back while the next one runs."""
-    queue = [_Piece(index, ids) for index, document in enumerate(documents) for ids in document.pieces]
-    queue.sort(key=lambda piece: len(piece.ids), reverse=True)
-    padded, start = pads(model), 0
     pending: tuple[list[_Piece], _Readback] | None = None
-    while start < len(queue):
+    while pieces := queue.batch(idle=pending is None):
         before_batch()
-        pieces = _next_batch(queue, start, budget=budget, padded=padded)
         logits = forward(pieces)
         if logits is None:
             continue
-        start += len(pieces)
+        queue.drop(len(pieces))
         if pending is not None:
             yield pending[0], pending[1].numpy()
         pending = (pieces, _Readback(logits))
     if pending is not None:
         yield pending[0], pending[1].numpy()
-
-
-def _next_batch(queue: list[_Piece], start: int, *, budget: TokenBudget, padded: bool) -> list[_Piece]:
-    """As many pieces as the budget holds, and at least one."""
-    sizes = _sizes(queue[start:], padded=padded)
-    return queue[start : start + max(1, int(np.searchsorted(sizes, budget.tokens, side="right")))]
 
 
 def _sizes(pieces: Sequence[_Piece], *, padded: bool) -> NDArray[np.int64]:

@@ -17,7 +17,7 @@ class ScoringClocks:
     tokens: int = 0
     """Tokens the model read."""
     waiting: float = 0.0
-    """The device had nothing to do because no tokens were there yet."""
+    """No tokens were there yet; an accelerator may have been at the batch before for part of it."""
     computing: float = 0.0
     """In forward passes; on an accelerator until their logits were back."""
     tokenising_cpu: float = 0.0
@@ -35,9 +35,13 @@ class ScoringClocks:
             yield window
 
     def computed(self, batches: Iterable[Item]) -> Iterator[Item]:
-        """The same batches; the time until each is there counts as computing."""
+        """The same batches; the time until each is there counts as computing, but for what of it was waiting
+        for a window of theirs.
+        """
+        waited = self.waiting
         for batch, seconds in _timed(batches):
-            self.computing += seconds
+            self.computing += seconds - (self.waiting - waited)
+            waited = self.waiting
             yield batch
 
     def count(self, lengths: Iterable[int]) -> None:

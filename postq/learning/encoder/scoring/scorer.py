@@ -27,6 +27,7 @@ from postq.learning.encoder.forward.compute import (
 )
 from postq.learning.encoder.forward.inference import Logits, document_logits, token_budget
 from postq.learning.encoder.scoring.clocks import ScoringClocks
+from postq.learning.encoder.scoring.in_hand import InHand, OnFailure, Scored, Window
 from postq.learning.encoder.scoring.prefetch import Prefetched
 from postq.learning.encoder.scoring.space import read_settings
 from postq.learning.encoder.tokens.encoding import Encoded, encode_each
@@ -44,16 +45,7 @@ AHEAD = 2
 POOL_DOCUMENTS = 64
 """A window of so many starts the processes that tokenise; until they are there, this one does."""
 
-OnFailure = Callable[[DocumentFailure], None]
-
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Window:
-    rows: list[int]
-    texts: list[TokenisedText]
-    failures: list[DocumentFailure]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +54,7 @@ class _Feed:
 
     documents: Iterable[Document]
     clocks: ScoringClocks
-    windows: Prefetched[_Window]
+    windows: Prefetched[Window]
 
 
 class EncoderScorer:
@@ -149,22 +141,20 @@ class EncoderScorer:
                 raise StopRequested
 
         feed = self._taken(documents)
-        clocks = feed.clocks
+        clocks, in_hand = feed.clocks, InHand(on_failure)
         with closing(feed.windows) as windows:
-            for window in clocks.waited_for(windows):
-                for failure in window.failures:
-                    on_failure(failure)
-                batches = document_logits(
-                    self._runs,
-                    window.texts,
-                    budget=self._budget,
-                    pooling=self._settings.pooling,
-                    precision=self._precision,
-                    before_batch=look_up,
-                )
-                for indices, logits in clocks.computed(batches):
-                    yield from self._batch(window, indices, logits, on_failure=on_failure)
-                clocks.count(text.length for text in window.texts)
+            batches = document_logits(
+                self._runs,
+                in_hand.texts_of(clocks.waited_for(windows)),
+                budget=self._budget,
+                pooling=self._settings.pooling,
+                precision=self._precision,
+                before_batch=look_up,
+            )
+            for indices, logits in clocks.computed(batches):
+                scored = in_hand.take(indices)
+                clocks.count(each.tokens for each in scored)
+                yield from self._batch(scored, logits, on_failure=on_failure)
         name = precision_name(self._device, self._precision)
         _log.info("The documents were scored.", precision=name, **clocks.facts())
 
@@ -183,7 +173,7 @@ class EncoderScorer:
         begun.clocks.start()
         return begun
 
-    def _tokenise(self, clocks: ScoringClocks, documents: Sequence[Document]) -> _Window:
+    def _tokenise(self, clocks: ScoringClocks, documents: Sequence[Document]) -> Window:
         with self._tokenising, clocks.tokenising():
             encoded = self._encoded(documents)
             if self._pool is not None:
@@ -197,34 +187,53 @@ class EncoderScorer:
             else:
                 rows.append(document.row)
                 texts.append(text)
-        return _Window(rows=rows, texts=texts, failures=failures)
+        return Window(rows=rows, texts=texts, failures=failures)
 
     def _encoded(self, documents: Sequence[Document]) -> list[Encoded]:
         texts = [document.text for document in documents]
-        if self._pool is None and self._processes and len(texts) >= POOL_DOCUMENTS:
-            self._pool = TokeniserPool(self._tokeniser, processes=self._processes)
-        if self._pool is None or not self._pool.ready():
+        pool = self._ready_pool(len(texts))
+        if pool is None:
             return encode_each(self._tokeniser, texts)
         try:
-            return self._pool.encode(texts)
+            return pool.encode(texts)
         except TokeniserLost:
             self._pool = None
             raise
 
+    def _ready_pool(self, documents: int) -> TokeniserPool | None:
+        """The processes that tokenise, once they are there; so many documents are worth starting them."""
+        if self._pool is None and self._processes and documents >= POOL_DOCUMENTS:
+            try:
+                self._pool = TokeniserPool(self._tokeniser, processes=self._processes)
+            except OSError as exc:
+                self._do_without_pool(str(exc))
+        if self._pool is None or not self._pool.ready():
+            return None
+        if self._pool.why_not is not None:
+            self._do_without_pool(self._pool.why_not)
+        return self._pool
+
+    def _do_without_pool(self, reason: str) -> None:
+        _log.warning("No processes can tokenise ahead; this one does.", reason=reason)
+        self._processes = 0
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+
     def _batch(
-        self, window: _Window, indices: list[int], logits: Logits, *, on_failure: OnFailure
+        self, scored: Sequence[Scored], logits: Logits, *, on_failure: OnFailure
     ) -> Iterator[ScoreBatch]:
         finite = np.asarray(np.isfinite(logits).all(axis=1))
-        for position in np.flatnonzero(~finite):
+        for position in np.flatnonzero(~finite).tolist():
             error = "The model's score is not a number."
-            on_failure(DocumentFailure(row=window.rows[indices[position]], error=error))
-        kept = [indices[position] for position in np.flatnonzero(finite)]
+            on_failure(DocumentFailure(row=scored[position].row, error=error))
+        kept = [scored[position] for position in np.flatnonzero(finite).tolist()]
         if kept:
             yield ScoreBatch(
-                rows=np.array([window.rows[i] for i in kept], dtype=np.int64),
+                rows=np.array([each.row for each in kept], dtype=np.int64),
                 scores=self._settings.probabilities(logits[finite]),
-                tokens_total=np.array([window.texts[i].tokens_total for i in kept], dtype=np.int32),
-                tokens_seen=np.array([window.texts[i].tokens_seen for i in kept], dtype=np.int32),
+                tokens_total=np.array([each.tokens_total for each in kept], dtype=np.int32),
+                tokens_seen=np.array([each.tokens_seen for each in kept], dtype=np.int32),
             )
 
 

@@ -10,20 +10,26 @@ from postq.learning.encoder.tokens.tokeniser import TextTokeniser, TokenIds, Tok
 
 Encoded = TokenisedText | str
 """Tokens, or the reason there are none."""
+NOT_A_TEXTS_FAULT = (MemoryError, KeyboardInterrupt, SystemExit, GeneratorExit)
+"""What else may be raised is: a panic in the tokenizer's Rust, for one, is no Exception."""
 
 
 def encode_each(tokeniser: TextTokeniser, texts: Sequence[str]) -> list[Encoded]:
     """Tokens of every text, in order; one unreadable text does not spoil the others."""
     try:
         return [*tokeniser.encode(texts)]
-    except Exception:
+    except NOT_A_TEXTS_FAULT:
+        raise
+    except BaseException:
         return [_encode_alone(tokeniser, text) for text in texts]
 
 
 def _encode_alone(tokeniser: TextTokeniser, text: str) -> Encoded:
     try:
         return tokeniser.encode([text])[0]
-    except Exception as exc:
+    except NOT_A_TEXTS_FAULT:
+        raise
+    except BaseException as exc:
         return f"The text cannot be tokenised: {exc}"
 
 

@@ -65,14 +65,18 @@ class TokeniserPool:
     """Processes with a copy of the tokeniser each, kept between shards of one bundle."""
 
     def __init__(self, tokeniser: TextTokeniser, *, processes: int) -> None:
+        """Raises OSError where there is no memory that processes can share, or no semaphore."""
         context = multiprocessing.get_context("spawn")  # not forked: the parent holds threads and a device
+        self._all_there = context.Barrier(processes)
         self._pickled = _shared(pickle.dumps(tokeniser))
-        given = (context.Barrier(processes), self._pickled.name)
+        given = (self._all_there, self._pickled.name)
         self._executor = ProcessPoolExecutor(
             processes, mp_context=context, initializer=_start, initargs=given
         )
         self._processes = processes
         self._cpu_seconds = 0.0
+        self.why_not: str | None = None
+        """Why the processes could not start, once `ready`."""
         self._starting = threading.Thread(target=self._await_all, name="postq-tokenisers", daemon=True)
         self._starting.start()
 
@@ -85,8 +89,13 @@ class TokeniserPool:
         try:
             for started in [self._executor.submit(os.getpid) for _ in range(self._processes)]:
                 started.result()
-        except (BrokenProcessPool, OSError):
-            return  # `encode` will tell
+        except BrokenProcessPool as exc:
+            self.why_not = str(exc)
+            return
+        except OSError as exc:
+            self.why_not = str(exc)
+            self._all_there.abort()  # those that are there would wait for the one that could not be started
+            return
         finally:
             self._pickled.close()
             self._pickled.unlink()

@@ -80,7 +80,7 @@ class TrainedEncoder:
 
         batches = document_logits(
             self._runs,
-            [texts[i] for i in readable],
+            [[texts[i] for i in readable]],
             budget=self._budget,
             pooling=self.settings.pooling,
             precision=self._precision,

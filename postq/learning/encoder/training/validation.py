@@ -60,7 +60,7 @@ def _logits(
     logits = np.zeros(tuple(examples.targets.shape), dtype=np.float32)
     batches = document_logits(
         bench.runs,
-        [examples.texts[i] for i in mine],
+        [[examples.texts[i] for i in mine]],
         budget=budget,
         pooling=settings.pooling,
         precision=bench.recipe.precision,

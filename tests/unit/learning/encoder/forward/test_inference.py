@@ -1,5 +1,6 @@
 """How many tokens share a batch: what is packed counts as it is, what is padded by its longest piece."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,11 @@ def padding() -> Any:
     return scoring_form(BertForSequenceClassification(config))
 
 
-def batches(model: Any, budget: int, monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+def batches(
+    model: Any, budget: int, monkeypatch: pytest.MonkeyPatch, *lengths: tuple[int, ...]
+) -> list[list[int]]:
+    """Lengths of the pieces of each batch, the documents coming in one window or those given."""
+    windows = [[text(n) for n in window] for window in lengths or [LENGTHS]]
     seen: list[list[int]] = []
 
     def logits(_: Any, batch: Batch, **how: Any) -> torch.Tensor:
@@ -46,8 +51,9 @@ def batches(model: Any, budget: int, monkeypatch: pytest.MonkeyPatch) -> list[li
         return torch.zeros(len(batch.pieces), 1)
 
     monkeypatch.setattr(inference, "forward_logits", logits)
-    done = document_logits(model, [text(n) for n in LENGTHS], budget=TokenBudget(budget), pooling="max")
-    assert sorted(index for indices, _ in done for index in indices) == list(range(len(LENGTHS)))
+    done = document_logits(model, windows, budget=TokenBudget(budget), pooling="max")
+    found = sorted(index for indices, _ in done for index in indices)
+    assert found == list(range(sum(map(len, windows))))
     return seen
 
 
@@ -55,6 +61,36 @@ def test_packed_batches_hold_as_many_tokens_as_the_budget(
     tiny_backbone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert batches(packing(tiny_backbone), 98, monkeypatch) == [[40, 38, 20], [9, 5, 3]]
+
+
+def test_what_fills_no_batch_joins_the_next_window(
+    tiny_backbone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = packing(tiny_backbone)
+    windows = ((9, 40), (5, 60, 20), (), (3, 38), (7,))
+    assert batches(model, 60, monkeypatch, *windows) == [[40, 9], [60], [38, 20], [7, 5, 3]]
+    assert batches(model, 1, monkeypatch, *windows) == [[40], [9], [60], [20], [5], [38], [3], [7]]
+    assert batches(padding(), 60, monkeypatch, *windows) == [[40], [60], [20, 9, 5], [38], [7, 3]]
+    assert batches(model, 60, monkeypatch, ()) == []
+
+
+def test_a_window_is_drawn_when_those_before_fill_no_batch(
+    tiny_backbone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[int] = []
+
+    def windows() -> Iterator[list[TokenisedText]]:
+        for number in range(3):
+            drawn.append(number)
+            yield [text(40), text(30)]
+
+    monkeypatch.setattr(
+        inference, "forward_logits", lambda _, batch, **how: torch.zeros(len(batch.pieces), 1)
+    )
+    found = document_logits(packing(tiny_backbone), windows(), budget=TokenBudget(40), pooling="max")
+    assert next(found)[0] == [0]
+    assert drawn == [0, 1]  # the first document's logits are read while the second's batch runs
+    assert [index for indices, _ in found for index in indices] == [2, 1, 4, 3, 5]
 
 
 def test_padding_counts_towards_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,10 @@
 """Bulk scoring gives every document its score once, sets failures aside, and is stalled by nobody."""
 
+import errno
 import threading
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -20,6 +22,7 @@ from postq.learning.bundle.bundle import Bundle
 from postq.learning.encoder.forward import inference
 from postq.learning.encoder.scoring import scorer
 from postq.learning.encoder.scoring.scorer import EncoderScorer
+from postq.learning.encoder.tokens import pool
 from postq.learning.encoder.training.fine_tuning import train_encoder
 from postq.learning.encoder.training.trained import TrainedEncoder
 from postq.learning.hooks import Hooks, StopRequested
@@ -305,6 +308,30 @@ def test_documents_begun_ahead_are_read_at_once_and_give_the_same_scores(
     found = {**first, **second}
     for each in DOCUMENTS:
         assert found[each.row].scores.tobytes() == whole[each.row].scores.tobytes()
+
+
+@pytest.mark.parametrize("lacking", ["memory", "processes"])
+def test_where_no_process_can_tokenise_the_runner_does(
+    folder: Path, lacking: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in a container without shared memory, or with a limit on processes."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EAGAIN, f"no {lacking} left")
+
+    wanted, _, _ = run(load(folder, tokens=None), DOCUMENTS)
+    monkeypatch.setenv("POSTQ_TOKENISER_PROCESSES", "2")
+    monkeypatch.setattr(scorer, "POOL_DOCUMENTS", 1)
+    monkeypatch.setattr(scorer, "FIRST_WINDOW_DOCUMENTS", 4)
+    place = (pool, "_shared") if lacking == "memory" else (SpawnProcess, "start")
+    monkeypatch.setattr(*place, refuse)
+    loaded = load(folder, tokens=None)
+    for _ in range(2):
+        found, _, _ = run(loaded, DOCUMENTS)
+        for each in DOCUMENTS:
+            assert found[each.row].scores.tobytes() == wanted[each.row].scores.tobytes()
+    assert capsys.readouterr().out.count(f"no {lacking} left") == 1
+    loaded.close()
 
 
 def test_documents_begun_ahead_are_left_when_others_are_wanted(

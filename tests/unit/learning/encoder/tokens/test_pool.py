@@ -1,10 +1,13 @@
 """Tokenising processes: the tokens of one process, in order, and nothing left behind."""
 
+import errno
+import itertools
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ from postq.errors import SettingsInvalid, TokeniserLost
 from postq.learning.encoder.tokens import pool as pool_module
 from postq.learning.encoder.tokens.encoding import encode_each, from_chunk, to_chunk
 from postq.learning.encoder.tokens.pool import TokeniserPool, chunks_of, wanted_processes
-from postq.learning.encoder.tokens.tokeniser import TextTokeniser
+from postq.learning.encoder.tokens.tokeniser import TextTokeniser, TokenisedText
 from tests.unit.learning.encoder.material import CPU, opinions
 from tests.unit.learning.encoder.tokens.pool_holder import helpers
 from tests.waiting import wait_until
@@ -168,3 +171,53 @@ def test_a_process_that_dies_on_its_way_is_told_of_by_the_first_use(tokeniser: T
         child.kill()
     with pytest.raises(TokeniserLost, match="died"):
         doomed.encode(TEXTS)
+
+
+@pytest.fixture
+def one_process_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a limit on processes is reached."""
+    start, started = SpawnProcess.start, itertools.count()
+
+    def limited(self: SpawnProcess) -> None:
+        if next(started):
+            raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+        start(self)
+
+    monkeypatch.setattr(SpawnProcess, "start", limited)
+
+
+@pytest.mark.usefixtures("one_process_at_most")
+def test_a_pool_that_cannot_start_all_its_processes_says_why_and_leaves_none(
+    tokeniser: TextTokeniser,
+) -> None:
+    before = helpers()
+    lacking = TokeniserPool(tokeniser, processes=3)
+    wait_until(lacking.ready)
+    assert "temporarily unavailable" in str(lacking.why_not)
+    lacking.close()
+    wait_until(lambda: helpers() <= before)
+
+
+class Panic(BaseException):
+    """As pyo3's, which is no Exception either."""
+
+
+class Panicking(TextTokeniser):
+    """Panics on one word, and has no memory for another."""
+
+    def encode(self, texts: Sequence[str]) -> list[TokenisedText]:
+        if any("panic" in text for text in texts):
+            raise Panic("called `Option::unwrap()` on a `None` value")
+        if any("huge" in text for text in texts):
+            raise MemoryError
+        return super().encode(texts)
+
+
+def test_a_panic_of_the_tokenizer_is_that_text_s_alone(tiny_backbone: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_backbone)
+    panicking = Panicking(tokenizer, max_tokens=16, piece_tokens=16)
+    found = encode_each(panicking, ["the court", "a panic", "held"])
+    assert [isinstance(text, str) for text in found] == [False, True, False]
+    assert "called `Option::unwrap()`" in str(found[1])
+    with pytest.raises(MemoryError):
+        encode_each(panicking, ["the court", "huge"])
