@@ -10,8 +10,8 @@ from postq.contracts.device import Device
 from postq.db import Database, database_now
 from postq.jobs.claims import anything_ready, claim
 from postq.jobs.leases import Lease, release
-from postq.nudges import nudge
 from postq.settings import Settings
+from postq.worker.nudging import Nudging
 from postq.worker.outages import is_outage
 
 ASIDE_SECONDS = 600.0
@@ -39,6 +39,7 @@ class Claims:
         worker_id: str,
         device: Device,
         loaded: Callable[[], str],
+        nudging: Nudging,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
@@ -46,6 +47,7 @@ class Claims:
         self._worker_id = worker_id
         self._device = device
         self._loaded = loaded
+        self._nudging = nudging
         self._clock = clock
         self._held: Claimed | None = None
         self._aside: dict[int, float] = {}
@@ -94,7 +96,7 @@ class Claims:
                 return False
             _log.exception("A shard claimed ahead could not be given back.")
         self._held = None
-        nudge(self._settings, device_kind="any")
+        self._nudging.others()
         return True
 
     def _claim(self) -> Claimed | None:

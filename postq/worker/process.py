@@ -26,6 +26,7 @@ from postq.worker.environment import share_of_cores
 from postq.worker.folders import Folders
 from postq.worker.listener import Listener
 from postq.worker.maintenance import Maintenance
+from postq.worker.nudging import Nudging
 from postq.worker.rounds import Rounds
 from postq.worker.runner_slot import RunnerSlot
 from postq.worker.storing import Storing
@@ -55,13 +56,14 @@ class WorkerProcess:
         variables = settings.runner_variables
         self._other_schema: SchemaMismatch | None = None
         self._slot = RunnerSlot(device=device, log=log, threads=self._threads, variables=variables)
-        storing = Storing()
+        storing, self._nudging = Storing(), Nudging(settings)
         claims = Claims(
             database=self._database,
             settings=settings,
             worker_id=self._id,
             device=device,
             loaded=lambda: self._slot.loaded,
+            nudging=self._nudging,
         )
         supervisor = Supervisor(
             database=self._database,
@@ -71,6 +73,7 @@ class WorkerProcess:
             folders=self._folders(),
             claims=claims,
             storing=storing,
+            nudging=self._nudging,
             draining=lambda: self._dispatcher.draining,
         )
         self._dispatcher = Dispatcher(
@@ -151,6 +154,7 @@ class WorkerProcess:
         for part in (self._listener, self._heartbeat, self._maintenance, self._drift_watch):
             part.stop()
         self._slot.retire()
+        self._nudging.wait()
         try:
             with self._database.transaction() as session:
                 mark_stopped(session, self._id, now=database_now(session))

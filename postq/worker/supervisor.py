@@ -17,7 +17,6 @@ from postq.db import Database, database_now
 from postq.jobs.commit import StoredCounts, commit
 from postq.jobs.leases import Lease, release
 from postq.jobs.retries import Action, fail_attempt
-from postq.nudges import nudge
 from postq.settings import Settings
 from postq.tasks import kinds
 from postq.worker.backoff import Backoff
@@ -25,6 +24,7 @@ from postq.worker.claims import Claimed, Claims
 from postq.worker.failures import failed, failure_class
 from postq.worker.folders import Folders
 from postq.worker.look_ahead import LookAhead
+from postq.worker.nudging import Nudging
 from postq.worker.outages import is_outage
 from postq.worker.requests import make_request
 from postq.worker.runner_process import RunnerProcess
@@ -48,6 +48,7 @@ class Supervisor:
         folders: Folders,
         claims: Claims,
         storing: Storing,
+        nudging: Nudging,
         draining: Callable[[], bool],
     ) -> None:
         self._database = database
@@ -56,6 +57,7 @@ class Supervisor:
         self._slot = slot
         self._claims = claims
         self._storing = storing
+        self._nudging = nudging
         self._draining = draining
         self._folders = folders
         self._prepared: RunRequest | None = None
@@ -135,7 +137,7 @@ class Supervisor:
         elif isinstance(ending, Stopped):
             reason = "worker drains" if self._draining() else "asked to stop"
             self._insist(lambda session: self._release(session, lease, reason))
-            self._nudge_others()
+            self._nudging.others()
         elif isinstance(ending, Failed):
             self._fail(lease, ending)
 
@@ -152,7 +154,7 @@ class Supervisor:
         if won:
             seconds = round(time.monotonic() - began, 3)
             _log.info("The result is stored.", job=lease.job_id, shard=lease.shard_id, seconds=seconds)
-            self._nudge_others()
+            self._nudging.others()
             if lease.kind is JobKind.TRAIN:
                 self._folders.drop_checkpoints(lease)
         else:
@@ -177,7 +179,7 @@ class Supervisor:
             _log.warning(
                 ending.message, shard=lease.shard_id, failure=ending.failure.value, followed_by=outcome.value
             )
-            self._nudge_others()
+            self._nudging.others()
 
     def _book_failure(self, session: Session, lease: Lease, ending: Failed) -> Action:
         outcome = fail_attempt(
@@ -216,10 +218,6 @@ class Supervisor:
                     return None
                 _log.warning("The database is away; trying again.", reason=str(exc))
                 time.sleep(backoff.next_seconds())
-
-    def _nudge_others(self) -> None:
-        """What this transaction made ready (dependents, halves of a split) may fit any worker."""
-        nudge(self._settings, device_kind="any")
 
     def _keep_or_end_runner(self, lease: Lease, ending: Ending) -> None:
         """Keep a runner only after a clean end of work that loads a model others may want."""

@@ -17,6 +17,7 @@ from postq.settings import Settings
 from postq.worker.claims import Claims
 from postq.worker.folders import Folders
 from postq.worker.look_ahead import LookAhead
+from postq.worker.nudging import Nudging
 from postq.worker.runner_process import Heard
 from postq.worker.watch import Ending, Watch
 
@@ -90,6 +91,7 @@ class Scene:
             worker_id="me",
             device=CPU,
             loaded=lambda: lease.sticky,
+            nudging=Nudging(settings),
             clock=self.clock,
         )
 

@@ -18,6 +18,7 @@ from postq.settings import Settings
 from postq.worker import dispatcher as dispatcher_module
 from postq.worker.claims import Claimed, Claims
 from postq.worker.dispatcher import Dispatcher
+from postq.worker.nudging import Nudging
 from postq.worker.storing import Storing
 from tests.unit.worker.scene import CPU
 from tests.waiting import wait_until
@@ -45,6 +46,7 @@ class Bench:
             worker_id="me",
             device=CPU,
             loaded=lambda: "",
+            nudging=Nudging(settings),
         )
         self.dispatcher = Dispatcher(
             settings=settings,

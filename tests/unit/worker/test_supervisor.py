@@ -13,6 +13,7 @@ from postq.jobs.workers import register_worker
 from postq.settings import Settings
 from postq.worker.claims import Claimed, Claims
 from postq.worker.folders import Folders
+from postq.worker.nudging import Nudging
 from postq.worker.runner_process import Heard
 from postq.worker.storing import Storing
 from postq.worker.supervisor import Supervisor
@@ -54,7 +55,12 @@ class Bench:
         self.storing = Storing()
         self.draining = False
         self.claims = Claims(
-            database=database, settings=settings, worker_id="me", device=CPU, loaded=lambda: ""
+            database=database,
+            settings=settings,
+            worker_id="me",
+            device=CPU,
+            loaded=lambda: "",
+            nudging=Nudging(settings),
         )
         self.supervisor = Supervisor(
             database=database,
@@ -64,6 +70,7 @@ class Bench:
             folders=Folders(settings.home, tag="0ddba11a"),
             claims=self.claims,
             storing=self.storing,
+            nudging=Nudging(settings),
             draining=lambda: self.draining,
         )
 
