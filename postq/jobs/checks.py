@@ -15,6 +15,7 @@ from postq.jobs.states import JOB_SUCCEEDED, JOB_TERMINAL
 from postq.models.bundle import BundleRow
 from postq.models.corpus import Corpus
 from postq.models.job import Job
+from postq.models.schedule import Schedule
 from postq.models.tables import corpus as corpus_table
 from postq.registry.references import hold_bundle, job_of_reference
 
@@ -85,11 +86,11 @@ def check_bundle(session: Session, spec: JobSpec, corpus: Corpus, *, blocked: bo
     return bundle
 
 
-def without_effect(spec: JobSpec, bundle: BundleRow | None) -> str:
-    """One sentence on what the spec asks of an encoder where the bundle has none; empty otherwise."""
+def without_effect(terms: JobSpec | Schedule, bundle: BundleRow | None) -> str:
+    """One sentence on what is asked of an encoder where the bundle has none; empty otherwise."""
     if bundle is None or bundle.kind != "tfidf":
         return ""
-    asked = [f"--{name.replace('_', '-')}" for name in ENCODERS_OWN if getattr(spec, name, None) is not None]
+    asked = [f"--{name.replace('_', '-')}" for name in ENCODERS_OWN if getattr(terms, name, None) is not None]
     if not asked:
         return ""
     verb = "has" if len(asked) == 1 else "have"

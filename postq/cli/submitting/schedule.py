@@ -9,7 +9,7 @@ from postq.cli.command import ON_DATABASE, command, group
 from postq.cli.invocation import invocation_of
 from postq.cli.printing.column import Column
 from postq.cli.printing.listing import Listing
-from postq.cli.printing.terminal import say, show_json
+from postq.cli.printing.terminal import note, say, show_json
 from postq.cli.workers.living import warn_if_nobody_fires
 
 if TYPE_CHECKING:
@@ -146,8 +146,10 @@ def add(
     """
     from postq.cli.submitting.submission import needs
     from postq.db import database_now
+    from postq.jobs.checks import without_effect
     from postq.jobs.schedules import ScheduleView, add_schedule
     from postq.models import MissedPolicy, OverlapPolicy
+    from postq.registry.references import hold_bundle
 
     invocation = invocation_of(ctx)
     with invocation.database.transaction() as session:
@@ -166,6 +168,9 @@ def add(
             missed=MissedPolicy(missed),
             overlap=OverlapPolicy(overlap),
         )
+        in_vain = without_effect(row, hold_bundle(session, bundle))
+    if in_vain:
+        note(in_vain)
     if json:
         show_json(LISTING.as_dict(ScheduleView(schedule=row)))
     elif row.next_slot is not None:
