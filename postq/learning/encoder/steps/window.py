@@ -89,7 +89,7 @@ def _attempt(
     try:
         _accumulate(bench, state, mine, window_documents=window_documents, pause=pause, report=report)
     except _NotFinite as found:
-        return Setback(not_finite=tuple(found.documents))
+        return Setback(not_finite=tuple(_loss_offenders(bench, found.documents)))
     except RuntimeError as exc:
         if not is_out_of_memory(exc):
             raise
@@ -149,9 +149,15 @@ def _next_batch(bench: Workbench, state: TrainingState, kept: Indices) -> Indice
 
 
 def _backward(bench: Workbench, batch: Indices, *, window_documents: int) -> Tensor:
-    """Add the batch's share of the window's mean gradient; (2, docs): optimised and plain losses.
+    """Add the batch's share of the window's mean gradient; (2, docs): optimised and plain losses."""
+    losses, plain = _losses(bench, batch)
+    (losses.sum() / window_documents).backward()  # type: ignore[no-untyped-call]
+    return torch.stack([losses.detach(), plain])
 
-    The optimised loss holds the weighted one of the facet targets; the plain one is the labels' alone.
+
+def _losses(bench: Workbench, batch: Indices) -> tuple[Tensor, Tensor]:
+    """(docs,) optimised and plain losses: the former holds the weighted one of the facet targets, the latter
+    is the labels' alone and has no gradient.
     """
     texts = [bench.examples.texts[i] for i in batch]
     pieces = Batch(pieces=tuple(piece for text in texts for piece in text.pieces))
@@ -164,10 +170,9 @@ def _backward(bench: Workbench, batch: Indices, *, window_documents: int) -> Ten
     if bench.recipe.facet_loss:
         facets = send(bench.examples.facets[rows], bench.device)
         losses = losses + bench.recipe.facet_loss * plain_bce(beside, facets).mean(dim=1)
-    (losses.sum() / window_documents).backward()  # type: ignore[no-untyped-call]
     with torch.no_grad():
         plain = plain_bce(logits, targets).mean(dim=1)
-    return torch.stack([losses.detach(), plain])
+    return losses, plain
 
 
 def _read_losses(bench: Workbench, state: TrainingState, pending: list[tuple[Indices, Tensor]]) -> None:
@@ -194,6 +199,19 @@ def _sum_and_clip(bench: Workbench, mine: Indices) -> Setback | None:
         return None
     heard = bench.ranks.tell({"offenders": _gradient_offenders(bench, mine)})
     return Setback(not_finite=tuple(chain.from_iterable(said["offenders"] for said in heard)))
+
+
+def _loss_offenders(bench: Workbench, documents: Sequence[int]) -> list[int]:
+    """Those of the documents whose loss alone is no number; all, when none is, as under dropout.
+
+    Where several share a matrix product, one's NaN times the zero share of another's token is NaN too.
+    """
+    if len(documents) == 1:
+        return [*documents]
+    with torch.no_grad():
+        losses = [_losses(bench, np.array([document]))[0] for document in documents]
+    wrong = ~torch.isfinite(torch.cat(losses)).cpu().numpy()
+    return [document for document, at_fault in zip(documents, wrong, strict=True) if at_fault] or [*documents]
 
 
 def _gradient_offenders(bench: Workbench, mine: Indices) -> list[int]:

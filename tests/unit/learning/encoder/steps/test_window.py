@@ -107,6 +107,22 @@ def test_a_document_that_is_not_a_number_is_found_dropped_and_told(token: int) -
     assert all(torch.isfinite(weight).all() for weight in bench.model.parameters())
 
 
+class SpreadingPoison(PoisonedByToken):
+    """Where one document's logits are not numbers, all of its batch's are not."""
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Any:
+        logits = super().forward(input_ids, attention_mask).logits
+        return SimpleNamespace(logits=logits + 0 * logits.detach().sum())
+
+
+def test_a_document_that_makes_its_neighbours_no_numbers_is_dropped_alone() -> None:
+    texts = [*TEXTS[:7], text_of([1, 49, 2])]
+    bench, state = build_bench(texts, model=SpreadingPoison())
+    step(bench, state, np.arange(8))
+    assert state.dropped == [7]
+    assert state.epoch_sums.documents == 7
+
+
 def test_the_step_without_the_dropped_document_is_the_step_it_never_was_in() -> None:
     texts = [*TEXTS[:7], text_of([1, 49, 2])]
     torch.manual_seed(0)
