@@ -41,15 +41,29 @@ def cuts(scores: NDArray[np.floating]) -> list[float]:
     return [*np.unique(scores).astype(float).tolist(), NEVER]
 
 
+def f1(truth: Truth, predicted: Truth) -> float:
+    """scikit-learn's, which takes a hundred times as long; 0 where nothing is true and nothing predicted."""
+    total = np.count_nonzero(truth) + np.count_nonzero(predicted)
+    return 2 * np.count_nonzero(truth & predicted) / total if total else 0.0
+
+
 def micro(truth: Truth, scores: Scores, thresholds: NDArray[np.float64] | float) -> float:
-    predicted = apply_thresholds(scores, thresholds)
-    return float(f1_score(truth.ravel(), predicted.ravel(), zero_division=0))
+    return f1(truth, apply_thresholds(scores, thresholds))
 
 
 def macro(truth: Truth, scores: Scores, thresholds: NDArray[np.float64]) -> float:
     predicted = apply_thresholds(scores, thresholds)
     columns = range(truth.shape[1])
-    return float(np.mean([f1_score(truth[:, c], predicted[:, c], zero_division=0) for c in columns]))
+    return float(np.mean([f1(truth[:, c], predicted[:, c]) for c in columns]))
+
+
+@given(cases())
+@settings(max_examples=50, deadline=None)
+def test_the_f1_used_here_is_that_of_scikit_learn(case: tuple[Truth, Scores]) -> None:
+    truth, scores = case
+    predicted = scores >= np.float32(0.5)
+    wanted = f1_score(truth.ravel(), predicted.ravel(), zero_division=0)
+    assert f1(truth, predicted) == pytest.approx(wanted)
 
 
 @given(cases())

@@ -1,5 +1,6 @@
 """One thread and a fixed seed for every Longformer test, and each build of the compiled functions in turn."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 from postq.learning.longformer import compiled, dropped_sum, native, products
 from postq.learning.longformer.compiled import NARROW_BUILDS, load_builds
@@ -30,6 +32,15 @@ def one_thread_and_a_seed() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(scope="session")
+def emulations(tmp_path_factory):
+    """One folder for all workers of this run, since to build an emulation takes long."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "emulations"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 @pytest.fixture(scope="module", params=list(BUILDS) or ["none"])
 def build(request):
     """Puts one of those that this processor runs in charge."""
@@ -38,21 +49,21 @@ def build(request):
 
 
 @pytest.fixture(scope="module", params=[*BUILDS, *([EMULATED] if EMULATES else [])] or ["none"])
-def any_build(request, tmp_path_factory):
+def any_build(request, emulations):
     """The same, and on a processor without AVX-512 that build on an emulation too."""
     functions = BUILDS.get(request.param)
     if request.param == EMULATED:
-        functions = emulated("_avx512", tmp_path_factory.mktemp("emulated"))
+        functions = emulated("_avx512", emulations)
     with in_charge(functions) as functions:
         yield functions
 
 
 @pytest.fixture(scope="module", params=[*NARROW, *([NARROW_EMULATED] if EMULATES_NARROW else [])] or ["none"])
-def narrow_build(request, tmp_path_factory):
+def narrow_build(request, emulations):
     """Puts the build for bfloat16 in charge: the processor's, and an emulation of one."""
     functions = NARROW.get(request.param)
     if request.param == NARROW_EMULATED:
-        functions = emulated("_amx", tmp_path_factory.mktemp("emulated"))
+        functions = emulated("_amx", emulations)
     if functions is None:
         pytest.skip("no build for bfloat16 runs here")
     with pytest.MonkeyPatch.context() as patch:
@@ -65,9 +76,11 @@ def narrow_build(request, tmp_path_factory):
 
 
 def emulated(build, folder):
-    """A build on a processor with AVX2 that emulates what it lacks."""
+    """A build on a processor with AVX2 that emulates what it lacks; whoever asks first builds it."""
     file = folder / f"{build}.abi3.so"
-    build_functions(file, "-O1", *emulation(build))
+    with FileLock(folder / f"{build}.lock"):
+        if not file.exists():
+            build_functions(file, "-O1", *emulation(build))
     return load_functions(file)
 
 

@@ -17,7 +17,7 @@ from tests.unit.learning.longformer.reference import (
     offsets,
 )
 
-LENGTHS = [1, 40, 300, 2, 130]
+LENGTHS = [1, 30, 140, 2]
 
 
 def model_on(device, **options):
@@ -38,7 +38,7 @@ def test_logits_and_gradients_equal_stock(device):
     weights = torch.randn(len(LENGTHS), 3, device=device)
     found, wanted = packed(model, docs), stock(model, docs)
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=0.0)
-    assert_same_gradients(gradients(model, packed(model, docs), weights), gradients(model, wanted, weights))
+    assert_same_gradients(gradients(model, found, weights), gradients(model, wanted, weights))
 
 
 @pytest.mark.parametrize("activation", ["relu", "gelu_new"])
@@ -65,7 +65,7 @@ def test_several_global_tokens_and_odd_head_widths_go_through_gathered_blocks_an
 
 
 def test_checkpointed_layers_give_the_same_gradients(device):
-    model, docs = model_on(device).train(), documents([90, 30])
+    model, docs = model_on(device).train(), documents([40, 9])
     weights = torch.randn(2, 3, device=device)
     plain = gradients(model, packed(model, docs), weights)
     for layer in model.longformer.encoder.layer:
@@ -74,7 +74,7 @@ def test_checkpointed_layers_give_the_same_gradients(device):
 
 
 def test_dropout_everywhere_leaves_every_weight_a_gradient(device):
-    model, docs = model_on(device, dropout=0.1).train(), documents([90, 30])
+    model, docs = model_on(device, dropout=0.1).train(), documents([20, 3])
     answer = packed(model, docs)
     assert not torch.equal(answer, packed(model, docs))
     answer.sum().backward()
@@ -89,9 +89,9 @@ def flat(found):
 def test_bfloat16_gradients_are_as_near_to_float32_as_stocks(device, autocast):
     """Over several models, since the errors of one are a matter of luck by a factor of two."""
     ratios = []
-    for seed in range(5):
+    for seed in range(3):
         torch.manual_seed(seed)
-        model, docs = model_on(device), documents([1, 40, 150])
+        model, docs = model_on(device), documents([1, 20, 70])
         weights = torch.randn(3, 3, device=device)
         truth = flat(gradients(model, stock(model, docs), weights))
         narrow = model if autocast else copy.deepcopy(model).bfloat16()
