@@ -1,6 +1,5 @@
 """One thread and a fixed seed for every Longformer test, and each build of the compiled functions in turn."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,10 +32,10 @@ def one_thread_and_a_seed() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def emulations(tmp_path_factory):
+def emulations(request, tmp_path_factory):
     """One folder for all workers of this run, since to build an emulation takes long."""
     own = tmp_path_factory.getbasetemp()
-    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "emulations"
+    folder = (own.parent if hasattr(request.config, "workerinput") else own) / "emulations"
     folder.mkdir(exist_ok=True)
     return folder
 

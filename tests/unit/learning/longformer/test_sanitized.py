@@ -40,7 +40,7 @@ def sanitized(request, sanitizer, tmp_path_factory):
         pytest.skip("no build of the compiled functions runs here")
     file = tmp_path_factory.mktemp("sanitized") / f"{request.param}.abi3.so"
     strict = ["-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    build_functions(file, "-O1", "-g1", *strict, *([] if request.param in BUILDS else emulation("_amx")))
+    build_functions(file, "-Og", "-g1", *strict, *([] if request.param in BUILDS else emulation("_amx")))
     return file
 
 
