@@ -95,7 +95,7 @@ def test_dinkelbach_finds_the_best_micro_f1_of_all_combinations(case: tuple[Trut
 
 
 @given(cases(documents=5))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_micro_macro_is_no_worse_than_either_alone_and_no_single_label_can_better_it(
     case: tuple[Truth, Scores],
 ) -> None:
