@@ -84,7 +84,7 @@ def _warn_if_slow() -> None:
 
 
 def _has_bf16(device: torch.device) -> bool:
-    """torch counts cards as well that only emulate it, many times slower than float32."""
+    """torch counts cards as well that only emulate it."""
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= AMPERE
 
 
