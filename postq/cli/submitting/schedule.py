@@ -15,6 +15,8 @@ from postq.cli.workers.living import warn_if_nobody_fires
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from sqlalchemy.orm import Session
+
     from postq.jobs.schedules import ScheduleView
     from postq.models import Schedule
 
@@ -146,10 +148,8 @@ def add(
     """
     from postq.cli.submitting.submission import needs
     from postq.db import database_now
-    from postq.jobs.checks import without_effect
-    from postq.jobs.schedules import ScheduleView, add_schedule
+    from postq.jobs.schedules import add_schedule
     from postq.models import MissedPolicy, OverlapPolicy
-    from postq.registry.references import hold_bundle
 
     invocation = invocation_of(ctx)
     with invocation.database.transaction() as session:
@@ -168,14 +168,28 @@ def add(
             missed=MissedPolicy(missed),
             overlap=OverlapPolicy(overlap),
         )
-        in_vain = without_effect(row, hold_bundle(session, bundle))
+        in_vain = _in_vain(session, row)
     if in_vain:
         note(in_vain)
+    _tell_added(row, json=json)
+    warn_if_nobody_fires(invocation.database, invocation.settings)
+
+
+def _in_vain(session: "Session", row: "Schedule") -> str:
+    """What the schedule asks of a bundle that does not heed it, as that is now."""
+    from postq.jobs.checks import without_effect
+    from postq.registry.references import hold_bundle
+
+    return without_effect(row, hold_bundle(session, row.bundle))
+
+
+def _tell_added(row: "Schedule", *, json: bool) -> None:
+    from postq.jobs.schedules import ScheduleView
+
     if json:
         show_json(LISTING.as_dict(ScheduleView(schedule=row)))
     elif row.next_slot is not None:
-        say(f"Schedule {name} fires next at {_slot(row)}.")
-    warn_if_nobody_fires(invocation.database, invocation.settings)
+        say(f"Schedule {row.name} fires next at {_slot(row)}.")
 
 
 @command("list", examples=("postq schedule list", "postq schedule list --json"), exits=ON_DATABASE)
