@@ -302,8 +302,8 @@ def main() -> None:
             "`postq classify-corpus --wait` on one warm worker with SQLite, beside a loop over the same "
             "bundle and documents that has all tokens ready in memory, runs the same packed model with the "
             "same token budget and stores nothing. worker_s: from the claim of the first shard to the commit "
-            "of the last; command_s: the whole command. share_of_model_loop: model_loop_s / worker_s within a "
-            "round. Shares of worker_s by the worker's and the runner's clocks; device idle: not in a "
+            "of the last; command_s: the whole command. share_of_model_loop: model_loop_s / worker_s within "
+            "a round. Shares of worker_s by the worker's and the runner's clocks; device idle: not in a "
             f"forward pass. Medians of interleaved rounds. Scores equal within {difference:.1e}."
         ),
         parameters={**vars(asked), "threads": threads, "max_tokens": MAX_TOKENS},
