@@ -11,6 +11,7 @@ from postq.models.tables import attempt
 from tests.faults.accounting import check_invariants, check_no_orphans, result_digest
 from tests.faults.ground import Ground
 from tests.faults.stock import add_slow
+from tests.waiting import wait_until
 
 DOCUMENTS, SHARD = 60, 20
 
@@ -53,11 +54,14 @@ def test_a_worker_killed_with_two_shards_loses_no_document_of_either(ground: Gro
 def test_a_runner_killed_after_the_next_shard_was_claimed_costs_the_shard_in_hand_alone(
     ground: Ground, slow_job: int
 ) -> None:
-    # Given a runner that ends with its third word of progress; by one before the next shard is claimed
-    worker = ground.start_worker(**ground.at(CrashPoint.RUNNER_MIDWAY, nth=3))
-    assert ground.wait_for_end(slow_job) == ["succeeded"]
+    # Given a runner that stands still at its third word of progress; by one before the next shard is claimed
+    worker = ground.start_worker(**ground.at(CrashPoint.RUNNER_MIDWAY, nth=3, signal="STOP"))
     ground.wait_until_reached()
-    assert worker.said("The next shard was claimed.")
+    wait_until(lambda: worker.said("The next shard was claimed."), 60, saying="the next shard to be claimed")
+    # When it is killed
+    worker.runner().kill()
+    # Then the shard it was at is done again, and the other one was not touched
+    assert ground.wait_for_end(slow_job) == ["succeeded"]
     times = sa.select(attempt.c.started_at, attempt.c.ended_at).where(attempt.c.job_id == slow_job)
     in_hand, following, *_ = ground.all(times.order_by(attempt.c.id))
     assert following.started_at < in_hand.ended_at
