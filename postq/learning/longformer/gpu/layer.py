@@ -26,7 +26,7 @@ class FusedLayer:
         self.stock = layer
         self.window = window
         self.weights = Narrowed(layer)
-        self._inner = layer.attention.self
+        self._inner, self._joined, self._wide = layer.attention.self, layer.attention.output, layer.output
         self.heads: int = self._inner.num_heads
         self._beyond = LocalAttention("sdpa")
         self._activation = layer.intermediate.intermediate_act_fn
@@ -71,12 +71,12 @@ class FusedLayer:
         return float(self._inner.dropout) if self._inner.training else 0.0
 
     def _after_attention(self, answered: Tensor, states: Tensor, batch: PackedBatch | None) -> Normed:
-        middle = _normed(self.stock.attention.output, join(answered, self.weights), states, None)
+        middle = _normed(self._joined, join(answered, self.weights), states, None)
         if self._exact_gelu:
             update = feed_forward(middle.narrow, self.weights)
         else:
             update = narrow(self._activation(widen(middle.narrow, self.weights)), self.weights)
-        return _normed(self.stock.output, update, middle.wide, batch)
+        return _normed(self._wide, update, middle.wide, batch)
 
 
 def enter(states: Tensor, batch: PackedBatch) -> Normed:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from postq.learning.longformer.gpu.norm_kernels import add_norm, add_norm_backward
+from postq.learning.longformer.gpu.recorded import call
 from postq.learning.longformer.packing import PackedBatch
 from postq.learning.longformer.transfer import send
 
@@ -43,8 +44,8 @@ def residual_norm(
     Sums and statistics are float32 whatever comes in.
     """
     seed = int(torch.randint(2**30, ())) if dropout else 0
-    wide, narrow, firsts = _ResidualNorm.apply(  # type: ignore[no-untyped-call]
-        update, bias, states, norm.weight, norm.bias, batch, norm.eps, dropout, seed
+    wide, narrow, firsts = call(
+        _ResidualNorm, update, bias, states, norm.weight, norm.bias, batch, norm.eps, dropout, seed
     )
     return Normed(wide, wide if narrow is None else narrow, firsts)
 

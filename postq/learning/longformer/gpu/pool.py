@@ -8,6 +8,7 @@ from torch import Tensor
 
 from postq.learning.longformer.gpu.blocks import blocks_of
 from postq.learning.longformer.gpu.pool_kernels import join_chunks, pool_backward, pool_chunks
+from postq.learning.longformer.gpu.recorded import call
 from postq.learning.longformer.packing import PackedBatch
 
 MOST_HEADS, MOST_HIDDEN = 16, 1_024
@@ -43,7 +44,7 @@ def pool_documents(stream: Tensor, absorbed: Tensor, batch: PackedBatch) -> Tens
 
     `stream`: (tokens, hidden); `absorbed`: (docs, heads, hidden), scaled.
     """
-    pooled: Tensor = _Pool.apply(stream.contiguous(), absorbed.to(stream.dtype).contiguous(), batch)  # type: ignore[no-untyped-call]
+    pooled: Tensor = call(_Pool, stream.contiguous(), absorbed.to(stream.dtype).contiguous(), batch)
     return pooled
 
 

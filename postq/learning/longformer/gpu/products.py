@@ -8,10 +8,11 @@ from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from postq.learning.longformer.gpu.gelu_kernels import gelu_backward, product_gelu
+from postq.learning.longformer.gpu.recorded import call
 from postq.learning.longformer.gpu.weights import Narrowed
 
 CHUNK_ROWS = 65_536
-"""Rows taken through the feed-forward layers at once where no gradient is wanted: a whole batch of the
+"""Rows taken through the feed-forward layers at once where no gradient is wanted: half of a batch of the
 default size, since each further piece is two kernels more for the processor to start."""
 TILE = {"ROWS": 128, "COLUMNS": 256, "DEPTH": 64, "GROUP": 8}
 """How the product before the GELU is cut where Triton computes both."""
@@ -24,13 +25,13 @@ ROWS, COLUMNS, STRIPES, WARPS = 4, 1_024, 352, 4
 def project(states: Tensor, weights: Narrowed) -> Tensor:
     """(tokens, hidden) → (tokens, 3 · hidden): query, key and value."""
     parameters = [part for layer in weights.projections for part in (layer.weight, layer.bias)]
-    found: Tensor = _Project.apply(states, weights, *parameters)  # type: ignore[no-untyped-call]
+    found: Tensor = call(_Project, states, weights, *parameters)
     return found
 
 
 def join(answered: Tensor, weights: Narrowed) -> Tensor:
     """(rows, hidden) output projection of the attention, without its bias."""
-    found: Tensor = _Product.apply(answered, weights.joined, weights.join.weight)  # type: ignore[no-untyped-call]
+    found: Tensor = call(_Product, answered, weights.joined, weights.join.weight)
     return found
 
 
@@ -92,12 +93,13 @@ def fused_gelu(states: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 def widen(states: Tensor, weights: Narrowed) -> Tensor:
     """(rows, hidden) → (rows, inner), bias and all, for another activation than the erf GELU."""
-    return _Product.apply(states, weights.widened, weights.up.weight) + weights.up.bias.to(states.dtype)  # type: ignore[no-untyped-call, no-any-return]
+    widened: Tensor = call(_Product, states, weights.widened, weights.up.weight)
+    return widened + weights.up.bias.to(states.dtype)
 
 
 def narrow(inner: Tensor, weights: Narrowed) -> Tensor:
     """(rows, inner) → (rows, hidden), without the bias."""
-    found: Tensor = _Product.apply(inner, weights.narrowed, weights.down.weight)  # type: ignore[no-untyped-call]
+    found: Tensor = call(_Product, inner, weights.narrowed, weights.down.weight)
     return found
 
 

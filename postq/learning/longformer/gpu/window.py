@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from postq.learning.longformer.gpu.blocks import Blocks, blocks_of
+from postq.learning.longformer.gpu.recorded import call
 from postq.learning.longformer.gpu.window_kernels import (
     window_backward_keys,
     window_backward_queries,
@@ -48,7 +49,7 @@ def window_attention(
     `rows` (docs, heads, width) answer for the global tokens, which are exactly the first of each document.
     """
     seed = int(torch.randint(2**30, ())) if dropout else 0
-    answered: Tensor = _WindowAttention.apply(projected, rows, batch, window // 2, dropout, seed)  # type: ignore[no-untyped-call]
+    answered: Tensor = call(_WindowAttention, projected, rows, batch, window // 2, dropout, seed)
     return answered
 
 
