@@ -151,9 +151,10 @@ def classified(bench: Bench) -> dict[str, float]:
         "storing": sum(entry["seconds"] for entry in stored),
         "documents": sum(entry["documents"] for entry in shards),
         "tokens": sum(entry["tokens"] for entry in shards),
+        "batches": sum(entry["batches"] for entry in shards),
         **{
             name: sum(entry[f"{name}_seconds"] for entry in shards)
-            for name in ("waiting", "computing", "tokenising_cpu")
+            for name in ("waiting", "computing", "calling", "tokenising_cpu")
         },
     }
 
@@ -262,6 +263,7 @@ def _row(runs: list[dict[str, float]], loops: list[dict[str, float]]) -> dict[st
     return {
         "documents": int(runs[0]["documents"]),
         "tokens": int(runs[0]["tokens"]),
+        "batches": int(runs[0]["batches"]),
         "rounds": len(runs),
         "model_loop_s": round(statistics.median(loop["model"] for loop in loops), 2),
         "bare_tokenising_s": round(statistics.median(loop["tokenise"] for loop in loops), 2),
@@ -272,6 +274,7 @@ def _row(runs: list[dict[str, float]], loops: list[dict[str, float]]) -> dict[st
         "least_share": round(min(b["model"] / r["worker"] for r, b in pairs), 3),
         "share_with_command": round(statistics.median(b["model"] / r["command"] for r, b in pairs), 3),
         "device_idle_share": round(1 - share("computing"), 3),
+        "calling_share": share("calling"),
         "waiting_for_tokens_share": share("waiting"),
         "tokeniser_cpu_share": share("tokenising_cpu"),
         "database_share": share("storing"),
@@ -304,7 +307,8 @@ def main() -> None:
             "same token budget and stores nothing. worker_s: from the claim of the first shard to the commit "
             "of the last; command_s: the whole command. share_of_model_loop: model_loop_s / worker_s within "
             "a round. Shares of worker_s by the worker's and the runner's clocks; device idle: not in a "
-            f"forward pass. Medians of interleaved rounds. Scores equal within {difference:.1e}."
+            "forward pass; calling: in calls of the model, which on an accelerator only start its work. "
+            f"Medians of interleaved rounds. Scores equal within {difference:.1e}."
         ),
         parameters={**vars(asked), "threads": threads, "max_tokens": MAX_TOKENS},
         device=asked.device,

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from benchmarks._cuda_checks import BFLOAT16, KERNELS, Row, checks, failed
+from benchmarks._cuda_processor import processor_rows
 from benchmarks._longformer import (
     LONGEST,
     base_model,
@@ -62,6 +63,7 @@ def main() -> int:
     kernels = [kernel for kernel in (asked.kernels or TIMED) if kernel not in wrong]
     tables: dict[str, Callable[[], list[Row]]] = {
         "real": partial(real_table, number, asked.budgets, layers, count, kernels),
+        "processor": partial(processor_table, number, asked.budgets, layers),
         "training": partial(training_table, lengths, layers, count, kernels),
         "forward": partial(forward_table, lengths, layers, count, kernels),
     }
@@ -88,7 +90,7 @@ def keep(name: str, rows: list[Row], **parameters: int) -> None:
     method = (
         f"{parameters['rounds']} interleaved rounds of (product peak, stock, ours) after one to warm up, "
         "bfloat16, base size, random weights; `as postq scores` keeps parameters and residual stream in "
-        "float32, in batches of the default size; medians of seconds, ratios within a round (median, least). "
+        "float32; medians of seconds, ratios within a round (median, least). "
         "The share counts only the work that exact logits need, against the best 8,192-square product of the "
         "same round. Stock takes the fastest of several batch sizes. Exactness was checked first."
     )
@@ -137,7 +139,9 @@ def real_table(
         plan = [[docs[i] for i in members] for members in plan_batches(lengths, budget)]
         for kernel in kernels:
             works[f"{kernel}, {budget:,}"] = partial(run_packed, accelerate(model, attention=kernel), plan)
-    works["as postq scores"] = partial(run_scoring, as_scored(layers), docs)
+    scored = as_scored(layers)
+    for budget in budgets:
+        works[f"as postq scores, {budget:,}"] = partial(run_scoring, scored, docs, budget)
     works = told(works)
     with torch.inference_mode():
         seen = rounds(works, count, device="cuda", peak=peak)
@@ -149,6 +153,11 @@ def real_table(
         for slow in ("padded", "sorted")
         for name in ours
     ]
+
+
+def processor_table(number: int, budgets: Sequence[int], layers: int) -> list[Row]:
+    """How long the processor is at a batch, and how long the GPU; as postq scores."""
+    return processor_rows(as_scored(layers), real_lengths(number), budgets)
 
 
 def training_table(lengths: Sequence[int], layers: int, count: int, kernels: Sequence[str]) -> list[Row]:
@@ -215,10 +224,9 @@ def as_scored(layers: int) -> nn.Module:
     return scoring_form(base_model(layers=layers).cuda())
 
 
-def run_scoring(form: nn.Module, docs: Sequence[torch.Tensor]) -> None:
+def run_scoring(form: nn.Module, docs: Sequence[torch.Tensor], tokens: int) -> None:
     """Scores as `classify-corpus` makes them, from tokens in memory to logits in memory."""
-    device = Device(kind="cuda", index=0)
-    budget = token_budget(form, device, asked=None, divisor=1)
+    budget = token_budget(form, Device(kind="cuda", index=0), asked=tokens, divisor=1)
     texts = [
         TokenisedText(
             pieces=(doc.numpy(),), tokens_total=len(doc), tokens_seen=len(doc), estimated=False, readable=True

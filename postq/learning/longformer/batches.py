@@ -4,13 +4,17 @@ from collections.abc import Sequence
 
 from postq.errors import BadInput
 
-BEST_TOKENS = {"cpu": 4_096, "cuda": 65_536, "mps": 16_384}
-"""Tokens per batch. CPU and CUDA: measured (docs/performance.md); MPS: a starting point to measure."""
+BEST_TOKENS = {"cpu": 4_096, "cuda": 131_072, "mps": 16_384}
+"""Tokens per batch. CPU and CUDA: measured (docs/performance.md); MPS: a starting point to measure. A GPU is
+as fast with half as many, but a busy processor then may not start the kernels of a batch in time."""
+TRAINING_TOKENS = {"cuda": 65_536}
+"""The same where a batch is kept in memory for its gradients, if fewer."""
 
 
-def best_token_budget(device: str) -> int:
+def best_token_budget(device: str, *, training: bool = False) -> int:
     """A good number of tokens per packed batch for a kind of device (`cpu`, `cuda`, `mps`)."""
-    return BEST_TOKENS.get(device, BEST_TOKENS["cpu"])
+    best = BEST_TOKENS.get(device, BEST_TOKENS["cpu"])
+    return TRAINING_TOKENS.get(device, best) if training else best
 
 
 def plan_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:

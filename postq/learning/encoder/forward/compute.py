@@ -35,6 +35,17 @@ def torch_device(device: Device) -> torch.device:
     return torch.device(device.kind)
 
 
+def keep_to_one_thread(device: torch.device) -> None:
+    """Beside an accelerator let torch use one thread of this process.
+
+    What it computes on the host is little there, and each piece shared out among threads waits until the
+    processor has time for all of them. Processes that tokenise leave none: with two cores kept busy, the
+    host's part of a forward pass took fifty times as long on two threads (docs/experiments.md).
+    """
+    if device.type != "cpu":
+        torch.set_num_threads(1)
+
+
 def _cuda_index(device: Device) -> int:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if count == 0:

@@ -1,8 +1,8 @@
 """Logits of tokenised documents: token-budget batches formed by length, halved when memory runs out."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import structlog
@@ -139,15 +139,21 @@ def document_logits(
     pooling: Pooling,
     precision: Precision = "auto",
     before_batch: Callable[[], None] = lambda: None,
+    around_call: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Iterator[tuple[list[int], Logits]]:
     """(indices, logits (docs, labels)) of documents as their last piece is done, each exactly once.
 
     Documents come in windows, within which the longest go first, and are numbered through all of them.
-    `before_batch` is called before each forward pass and may raise. `model` is a `runnable_form` in eval
+    `before_batch` is called before each forward pass and may raise; the pass runs within `around_call`,
+    which on an accelerator ends when it has begun. `model` is a `runnable_form` in eval
     mode. A document's logits are NaN where the model's are.
     """
     queue = _Queue(windows, budget=budget, padded=pads(model))
-    forward = partial(_forward_or_halve, model, budget=budget, precision=precision)
+
+    def forward(pieces: list[_Piece]) -> Tensor | None:
+        with around_call():
+            return _forward_or_halve(model, pieces, budget=budget, precision=precision)
+
     for pieces, logits in _piece_logits(queue, forward, before_batch=before_batch):
         done = []
         for piece, row in zip(pieces, logits, strict=True):

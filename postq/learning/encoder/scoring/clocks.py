@@ -20,6 +20,11 @@ class ScoringClocks:
     """No tokens were there yet; an accelerator may have been at the batch before for part of it."""
     computing: float = 0.0
     """In forward passes; on an accelerator until their logits were back."""
+    calling: float = 0.0
+    """Of the time above, in calls of the model, which on an accelerator only start its work: where that is
+    most of it, the device waits for the processor."""
+    batches: int = 0
+    """Calls of the model."""
     tokenising_cpu: float = 0.0
     """CPU seconds of tokenising, in a thread beside the device or in processes of their own."""
     started: float = field(default_factory=time.perf_counter)
@@ -44,6 +49,14 @@ class ScoringClocks:
             waited = self.waiting
             yield batch
 
+    @contextmanager
+    def called(self) -> Iterator[None]:
+        """What happens in here is one call of the model."""
+        before = time.perf_counter()
+        yield
+        self.calling += time.perf_counter() - before
+        self.batches += 1
+
     def count(self, lengths: Iterable[int]) -> None:
         """Documents of these many tokens are done."""
         for length in lengths:
@@ -64,9 +77,11 @@ class ScoringClocks:
         return {
             "documents": self.documents,
             "tokens": self.tokens,
+            "batches": self.batches,
             "seconds": round(time.perf_counter() - self.started, 3),
             "waiting_seconds": round(self.waiting, 3),
             "computing_seconds": round(self.computing, 3),
+            "calling_seconds": round(self.calling, 3),
             "tokenising_cpu_seconds": round(self.tokenising_cpu, 3),
         }
 

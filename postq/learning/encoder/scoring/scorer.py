@@ -20,6 +20,7 @@ from postq.learning.encoder.backbones.loading import load_classifier
 from postq.learning.encoder.forward.calling import scoring_form
 from postq.learning.encoder.forward.compute import (
     check_precision,
+    keep_to_one_thread,
     placed,
     possible_precision,
     precision_name,
@@ -73,6 +74,7 @@ class EncoderScorer:
         DeviceUnavailable for another that it lacks, and DeviceOccupied when the model does not fit.
         """
         target = torch_device(device)
+        keep_to_one_thread(target)
         if precision is not None:
             check_precision(target, precision)
         self._precision = precision or possible_precision(target, _own_precision(bundle))
@@ -150,6 +152,7 @@ class EncoderScorer:
                 pooling=self._settings.pooling,
                 precision=self._precision,
                 before_batch=look_up,
+                around_call=clocks.called,
             )
             for indices, logits in clocks.computed(batches):
                 scored = in_hand.take(indices)

@@ -33,6 +33,8 @@ CHUNK_CHARACTERS = 500_000
 """A document longer than this is a chunk of its own, so that its neighbours do not wait for it."""
 START_SECONDS = 300.0
 """A process whose fellows are not there by then gives up, and with it the pool."""
+NICENESS = 5
+"""They give way to the thread that starts the device's work, of which everything else waits."""
 CHUNKS_AHEAD = 2
 """Chunks per process that are queued or being tokenised; bounds memory."""
 
@@ -168,12 +170,13 @@ def _shared(content: bytes) -> SharedMemory:
 
 
 def _start(all_there: Any, pickled: str) -> None:
-    """First act of a process: one core is its own, and it leaves when the parent does, however that ends.
+    """First act of a process: it takes one core, gives way, and leaves when its parent does, however it ends.
 
     It takes no work before all are there; the executor would start no others while one has nothing to do.
     """
     global _tokeniser
     leave_with_parent()
+    os.nice(NICENESS)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     memory = SharedMemory(pickled)
     assert memory.buf is not None

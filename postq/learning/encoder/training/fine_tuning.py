@@ -12,6 +12,7 @@ from postq.learning.encoder.backbones.loading import Backbone
 from postq.learning.encoder.forward.calling import runnable_form
 from postq.learning.encoder.forward.compute import (
     check_precision,
+    keep_to_one_thread,
     library_versions,
     precision_name,
     torch_device,
@@ -59,6 +60,7 @@ def train_encoder(
     """
     require_documents(data)
     target = torch_device(device.one())
+    keep_to_one_thread(target)
     check_precision(target, recipe.precision)
     facets = choose_facet_targets(recipe, data)
     backbone = fresh_backbone(recipe, data.labels, facets.names)
@@ -70,7 +72,7 @@ def train_encoder(
     )
     prepared = prepare(recipe, data, tokeniser, hooks=hooks, facets=facets)
     orders = Orders(
-        tokens=max(1, (tokens_per_batch or best_token_budget(target.type)) // batch_divisor),
+        tokens=max(1, (tokens_per_batch or best_token_budget(target.type, training=True)) // batch_divisor),
         checkpoints=checkpoints,
         resume_from=resume_from,
         checkpoint_minutes=checkpoint_minutes,

@@ -34,3 +34,8 @@ def test_no_documents_need_no_batches():
 
 def test_unknown_devices_get_the_cpu_budget():
     assert best_token_budget("xpu") == best_token_budget("cpu")
+
+
+def test_what_is_kept_for_gradients_takes_no_larger_batches():
+    assert best_token_budget("cuda", training=True) < best_token_budget("cuda")
+    assert best_token_budget("cpu", training=True) == best_token_budget("cpu")

@@ -9,6 +9,7 @@ from postq.learning.encoder.forward import compute
 from postq.learning.encoder.forward.compute import (
     autocast,
     check_precision,
+    keep_to_one_thread,
     placed,
     possible_precision,
     precision_name,
@@ -32,6 +33,18 @@ def test_bfloat16_is_for_cuda_unless_told_otherwise(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
     assert precision_name(device, precision) == name
+
+
+def test_beside_an_accelerator_the_host_computes_on_one_thread() -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        keep_to_one_thread(CPU)
+        assert torch.get_num_threads() == 2
+        keep_to_one_thread(CUDA)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_autocast_on_a_cpu_is_to_bfloat16_or_there_is_none() -> None:

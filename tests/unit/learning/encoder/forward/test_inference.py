@@ -1,6 +1,7 @@
 """How many tokens share a batch: what is packed counts as it is, what is padded by its longest piece."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,28 @@ def test_a_window_is_drawn_when_those_before_fill_no_batch(
     assert next(found)[0] == [0]
     assert drawn == [0, 1]  # the first document's logits are read while the second's batch runs
     assert [index for indices, _ in found for index in indices] == [2, 1, 4, 3, 5]
+
+
+def test_every_call_of_the_model_is_surrounded(tiny_backbone: Path) -> None:
+    seen: list[str] = []
+
+    @contextmanager
+    def around() -> Iterator[None]:
+        seen.append("call")
+        yield
+        seen.append("called")
+
+    windows = [[text(40), text(30)]]
+    done = document_logits(
+        packing(tiny_backbone),
+        windows,
+        budget=TokenBudget(40),
+        pooling="max",
+        before_batch=lambda: seen.append("before"),
+        around_call=around,
+    )
+    assert [index for indices, _ in done for index in indices] == [0, 1]
+    assert seen == ["before", "call", "called"] * 2
 
 
 def test_padding_counts_towards_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:

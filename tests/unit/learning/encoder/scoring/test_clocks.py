@@ -31,13 +31,18 @@ def test_only_the_time_until_a_window_is_there_is_waiting(now: SimpleNamespace) 
             now.seconds += 10  # handed on
     with found.tokenising():
         now.seconds += 5
+    for _ in range(2):
+        with found.called():
+            now.seconds += 1
     found.count([7, 9])
     assert seen == ["a", "b"]
     assert found.facts() == {
         "documents": 2,
         "tokens": 16,
-        "seconds": 69.0,
+        "batches": 2,
+        "seconds": 71.0,
         "waiting_seconds": 4.0,
         "computing_seconds": 0.0,
+        "calling_seconds": 2.0,
         "tokenising_cpu_seconds": 5.0,
     }

@@ -73,6 +73,12 @@ def test_processes_give_the_same_tokens_and_failures_in_the_same_order(
     assert pool.encode([]) == []
 
 
+def test_processes_give_way_to_the_one_that_starts_the_devices_work(pool: TokeniserPool) -> None:
+    pool.encode(TEXTS[:1])
+    own = psutil.Process().nice()
+    assert {child.nice() for child in helpers()} == {min(19, own + pool_module.NICENESS)}
+
+
 def test_a_process_that_dies_is_an_error_and_not_a_hang(tokeniser: TextTokeniser) -> None:
     before = helpers()
     doomed = TokeniserPool(tokeniser, processes=1)
