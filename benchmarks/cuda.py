@@ -20,7 +20,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = "tests/unit/learning/longformer"
 TRAINER = ("--device", "cuda:0", "--documents", "96", "--batch", "16", "--padded", "8", "--rounds", "2")
-SCORING = ("--device", "cuda:0", "--documents", "2500", "--hidden", "768", "--layers", "12", "--rounds", "2")
+SCORING = ("--device", "cuda:0", "--documents", "8000", "--hidden", "768", "--layers", "12", "--rounds", "2")
 SCARCE_SECONDS = 20
 """With less left than this nothing is begun: importing torch and compiling a kernel take as long."""
 

@@ -49,9 +49,10 @@ def check_tokenizer(tokenizer: Any, model: nn.Module) -> None:
         )
     embedding: Any = model.get_input_embeddings()  # type: ignore[operator]
     rows = int(embedding.num_embeddings)
-    if len(tokenizer) > rows:
+    ids = 1 + max(tokenizer.get_vocab().values())  # more than there are tokens where some ids are left out
+    if ids > rows:
         raise BundleUnusable(
-            f"The tokenizer knows {len(tokenizer)} tokens, but the embedding table has {rows} rows.",
+            f"The tokenizer gives ids up to {ids - 1}, but the embedding table has {rows} rows.",
             hint=HINT,
         )
     config: Any = model.config

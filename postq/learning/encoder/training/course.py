@@ -8,6 +8,7 @@ import torch
 from postq.learning.encoder.backbones.loading import Backbone
 from postq.learning.encoder.checkpoints.resume import CheckpointWriter, restore_newest
 from postq.learning.encoder.forward.calling import runnable_form
+from postq.learning.encoder.forward.compute import placed
 from postq.learning.encoder.forward.inference import TokenBudget
 from postq.learning.encoder.ranks.agreement import ALONE, Ranks
 from postq.learning.encoder.steps.losses import build_loss
@@ -55,11 +56,14 @@ class Course:
 def build_bench(
     prepared: Prepared, backbone: Backbone, *, device: torch.device, hooks: Hooks, ranks: Ranks = ALONE
 ) -> Workbench:
-    """Move the backbone to its device and put everything beside it that a step needs."""
+    """Move the backbone to its device and put everything beside it that a step needs.
+
+    Raises DeviceOccupied when the model alone does not fit.
+    """
     recipe = prepared.recipe
     if recipe.prior_bias:
         start_at_prior(backbone.model, prepared.output_share)
-    backbone.model.to(device)
+    placed(backbone.model, device)
     optimizer = build_optimizer(backbone.model, recipe)
     return Workbench(
         model=backbone.model,

@@ -55,7 +55,7 @@ def train_encoder(
     `tokens_per_batch`, by default what the device likes, divided by `batch_divisor`, bounds micro-batches; it
     has no say in the effective batch, which is `batch_documents` x `accumulation` documents.
 
-    Raises NotTrainable, BundleUnusable (the backbone), LossNotFinite, DeviceMemoryExhausted,
+    Raises NotTrainable, BundleUnusable (the backbone), LossNotFinite, DeviceOccupied, DeviceMemoryExhausted,
     StorageUnavailable (checkpoints), RankLost, and StopRequested.
     """
     require_documents(data)

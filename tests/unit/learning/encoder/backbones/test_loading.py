@@ -236,6 +236,13 @@ def lose_a_layer(weights: dict[str, torch.Tensor]) -> None:
         del weights[name]
 
 
+def leave_ids_out(folder: Path) -> None:
+    content = json.loads((folder / "tokenizer.json").read_text())
+    words = content["model"]["vocab"]
+    words[max(words, key=words.__getitem__)] = 5_000
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+
+
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "odd window": (lambda f: configure(f, attention_window=[16, 15]), "window of 15 does not divide"),
     "window per layer": (lambda f: configure(f, attention_window=[16]), "1 attention windows for 2 layers"),
@@ -245,8 +252,9 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "other shapes": (lambda f: configure(f, intermediate_size=48), "have another shape"),
     "small vocabulary": (
         lambda f: (configure(f, vocab_size=50), spoil(f, cut_vocabulary)),
-        "tokenizer knows .* embedding table has 50 rows",
+        "tokenizer gives ids up to .* embedding table has 50 rows",
     ),
+    "ids left out": (leave_ids_out, "tokenizer gives ids up to 5000, but the embedding table has"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "no safetensors"),
     "cut weights": (
         lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:5000]),

@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from postq.contracts.recipes import EncoderRecipe
-from postq.errors import LossNotFinite, NotTrainable
+from postq.errors import DeviceOccupied, LossNotFinite, NotTrainable
 from postq.learning.encoder.backbones.loading import load_backbone
 from postq.learning.encoder.steps.losses import positive_weight
 from postq.learning.encoder.training.fine_tuning import train_encoder
@@ -227,6 +227,17 @@ def test_an_empty_split_is_refused(train: Any, validation: Any, tiny_recipe: Mak
 def test_a_stop_before_the_first_step_stops(tiny_recipe: MakeRecipe) -> None:
     with pytest.raises(StopRequested):
         quick(DATA, tiny_recipe(), Recorder(stop_after=1))
+
+
+def test_a_model_that_does_not_fit_says_so_before_any_batch(
+    tiny_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(torch.nn.Module, "to", full)
+    with pytest.raises(DeviceOccupied, match="does not fit into what is left"):
+        quick(DATA, tiny_recipe())
 
 
 def test_gradient_checkpointing_takes_the_same_steps(tiny_recipe: MakeRecipe) -> None:
