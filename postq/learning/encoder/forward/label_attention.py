@@ -8,7 +8,6 @@ softmaxed in float32, where half precision overflows.
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from postq.errors import BundleUnusable
+from postq.learning.encoder.forward.weighted_sums import weighted_sums
 from postq.learning.longformer import FastLongformer, accelerate
 
 HEAD_FILE = "label_attention.safetensors"
@@ -46,11 +46,7 @@ class LabelAttention(nn.Module):
     def forward(self, stream: Tensor, bounds: Sequence[int]) -> Tensor:
         """(docs, labels) float32 logits of packed hidden states (tokens, hidden); `bounds` (docs + 1,)."""
         scores, values = self._scores_and_values(stream)
-        rows = []
-        for start, stop in pairwise(bounds):
-            weights = torch.softmax(scores[start:stop], dim=0)
-            rows.append((weights * values[start:stop]).sum(dim=0))
-        return torch.stack(rows) + self.output.bias.float()
+        return weighted_sums(scores, values, bounds) + self.output.bias.float()
 
     def padded(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """(docs, labels) float32 logits of (docs, width, hidden); `mask` (docs, width) is 0 at padding."""
