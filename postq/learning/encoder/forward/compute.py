@@ -35,17 +35,6 @@ def torch_device(device: Device) -> torch.device:
     return torch.device(device.kind)
 
 
-def keep_to_one_thread(device: torch.device) -> None:
-    """Beside an accelerator let torch use one thread of this process.
-
-    What it computes on the host is little there, and each piece shared out among threads waits until the
-    processor has time for all of them. Processes that tokenise leave none: with two cores kept busy, the
-    host's part of a forward pass took fifty times as long on two threads (docs/experiments.md).
-    """
-    if device.type != "cpu":
-        torch.set_num_threads(1)
-
-
 def _cuda_index(device: Device) -> int:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if count == 0:
@@ -129,9 +118,12 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 
 
 def placed(model: Model, device: torch.device) -> Model:
-    """The model on `device`. Raises DeviceOccupied when there is no room even without any batch."""
+    """The model on `device`; beside an accelerator torch computes on one thread of this process from then on.
+
+    Raises DeviceOccupied when there is no room even without any batch.
+    """
     try:
-        return model.to(device)
+        model = model.to(device)
     except RuntimeError as exc:
         if not is_out_of_memory(exc):
             raise
@@ -139,6 +131,18 @@ def placed(model: Model, device: torch.device) -> Model:
             f"The model does not fit into what is left of the memory of {device}.",
             hint="See what else is in it (nvidia-smi), then run `postq retry`, or use a larger device.",
         ) from exc
+    _keep_to_one_thread(device)
+    return model
+
+
+def _keep_to_one_thread(device: torch.device) -> None:
+    """What is computed on the host beside an accelerator is little, and each piece that is shared out among
+    threads waits until the processor has time for all of them. Processes that tokenise leave none: with two
+    cores kept busy, the host's part of a forward pass took fifty times as long on two threads
+    (docs/experiments.md).
+    """
+    if device.type != "cpu":
+        torch.set_num_threads(1)
 
 
 def release_memory(device: torch.device) -> None:

@@ -20,7 +20,6 @@ from postq.learning.encoder.backbones.loading import load_classifier
 from postq.learning.encoder.forward.calling import scoring_form
 from postq.learning.encoder.forward.compute import (
     check_precision,
-    keep_to_one_thread,
     placed,
     possible_precision,
     precision_name,
@@ -74,7 +73,6 @@ class EncoderScorer:
         DeviceUnavailable for another that it lacks, and DeviceOccupied when the model does not fit.
         """
         target = torch_device(device)
-        keep_to_one_thread(target)
         if precision is not None:
             check_precision(target, precision)
         self._precision = precision or possible_precision(target, _own_precision(bundle))

@@ -12,7 +12,6 @@ from postq.learning.encoder.backbones.loading import Backbone
 from postq.learning.encoder.forward.calling import runnable_form
 from postq.learning.encoder.forward.compute import (
     check_precision,
-    keep_to_one_thread,
     library_versions,
     precision_name,
     torch_device,
@@ -60,7 +59,6 @@ def train_encoder(
     """
     require_documents(data)
     target = torch_device(device.one())
-    keep_to_one_thread(target)
     check_precision(target, recipe.precision)
     facets = choose_facet_targets(recipe, data)
     backbone = fresh_backbone(recipe, data.labels, facets.names)

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from torch import from_numpy
 
 from postq.contracts.device import Device
-from postq.learning.encoder.forward.compute import keep_to_one_thread, torch_device
+from postq.learning.encoder.forward.compute import torch_device
 from postq.learning.encoder.ranks.agreement import Ranks
 from postq.learning.encoder.ranks.launch import run_ranks
 from postq.learning.encoder.steps.state import TrainingState
@@ -58,7 +58,6 @@ def work_as_rank(
     prepared = packed.unpacked()
     backbone = fresh_backbone(prepared.recipe, prepared.labels, prepared.facets)
     own = torch_device(device.one(ranks.rank))
-    keep_to_one_thread(own)
     bench = build_bench(prepared, backbone, device=own, hooks=hooks, ranks=ranks)
     course = run_course(prepared, bench, orders)
     if ranks.first:

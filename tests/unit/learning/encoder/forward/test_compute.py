@@ -9,7 +9,6 @@ from postq.learning.encoder.forward import compute
 from postq.learning.encoder.forward.compute import (
     autocast,
     check_precision,
-    keep_to_one_thread,
     placed,
     possible_precision,
     precision_name,
@@ -33,18 +32,6 @@ def test_bfloat16_is_for_cuda_unless_told_otherwise(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
     assert precision_name(device, precision) == name
-
-
-def test_beside_an_accelerator_the_host_computes_on_one_thread() -> None:
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(2)
-        keep_to_one_thread(CPU)
-        assert torch.get_num_threads() == 2
-        keep_to_one_thread(CUDA)
-        assert torch.get_num_threads() == 1
-    finally:
-        torch.set_num_threads(before)
 
 
 def test_autocast_on_a_cpu_is_to_bfloat16_or_there_is_none() -> None:
@@ -106,3 +93,15 @@ def test_a_model_that_does_not_fit_beside_others_says_so() -> None:
         placed(Unplaceable(RuntimeError("device-side assert")), CUDA)
     model = torch.nn.Linear(2, 2)
     assert placed(model, CPU) is model
+
+
+def test_beside_an_accelerator_the_host_computes_on_one_thread() -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        placed(torch.nn.Linear(2, 2), CPU)
+        assert torch.get_num_threads() == 2
+        placed(torch.nn.Linear(2, 2), torch.device("meta"))
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
