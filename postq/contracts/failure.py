@@ -11,6 +11,7 @@ class FailureClass(StrEnum):
     HOST_OOM = "host_oom"  # the machine's memory ran out, or the kernel killed the runner
     NAN_LOSS = "nan_loss"  # training produced a loss that is not a number
     STALLED = "stalled"  # no progress within the phase's limit
+    NOT_BEGUN = "not_begun"  # a classification's runner died or stood still before it had read a document
     DEVICE_FULL = "device_full"  # the model did not fit beside what others keep in the device's memory
     UNFIT = "unfit"  # a device, a precision or a library is missing where the worker runs
     DISK_FULL = "disk_full"  # no space for a checkpoint, a result or a log

@@ -1,6 +1,7 @@
 """Placement: which workers a job fits, and to whom a training for all devices is left."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -55,8 +56,8 @@ def _left_to(one: Worker, fitting: Sequence[Worker]) -> bool:
 def left_to_others(device: Device, *, now: datetime, settings: Settings) -> sa.ColumnElement[bool]:
     """Whether a shard's job asks for all devices, this worker owns one, and a live one it fits owns several.
 
-    Busy ones count, since the job asked for them; those that end and those not heard of do not. `takers` is
-    the same rule told of rows that were read.
+    Busy ones count, since the job asked for them; those that end, those not heard of and those that said they
+    cannot do it do not. `takers` is the same rule told of rows that were read.
     """
     if device.count > 1:
         return sa.false()
@@ -67,6 +68,7 @@ def left_to_others(device: Device, *, now: datetime, settings: Settings) -> sa.C
             job.c.id == shard.c.job_id,
             job.c.spec["devices"].as_string() == "all",
             worker.c.device["count"].as_integer() > 1,
+            worker.c.id.not_in(_unfit_for(job.c.id)),
             worker.c.state.not_in((STOPPED, DRAINING)),
             worker.c.seen_at >= now - silence(settings),
             worker.c.device_kind.in_(_no_slower(device.kind)),
@@ -80,16 +82,13 @@ def left_to_others(device: Device, *, now: datetime, settings: Settings) -> sa.C
 
 def others_fit(session: Session, lease: Lease, *, now: datetime, settings: Settings) -> bool:
     """Whether a live worker that the lease's shard fits has not said yet that it cannot do the job."""
-    cannot = sa.select(attempt.c.worker_id).where(
-        attempt.c.job_id == lease.job_id, attempt.c.failure == FailureClass.UNFIT
-    )
     able = (
         sa.select(worker.c.id)
         .join_from(shard, worker, sa.true())
         .where(
             shard.c.id == lease.shard_id,
             worker.c.id != lease.worker_id,
-            worker.c.id.not_in(cannot),
+            worker.c.id.not_in(_unfit_for(sa.literal(lease.job_id))),
             worker.c.state.not_in((STOPPED, DRAINING)),
             worker.c.seen_at >= now - silence(settings),
             shard.c.device_kind.in_(("any", worker.c.device_kind)),
@@ -97,6 +96,26 @@ def others_fit(session: Session, lease: Lease, *, now: datetime, settings: Setti
         )
     )
     return session.scalar(able.limit(1)) is not None
+
+
+def unfit_for(session: Session, job_ids: Collection[int]) -> dict[int, frozenset[str]]:
+    """By job, the workers that said they cannot do it; jobs without any are left out."""
+    said = (
+        sa.select(attempt.c.job_id, attempt.c.worker_id)
+        .where(attempt.c.job_id.in_(job_ids), attempt.c.failure == FailureClass.UNFIT)
+        .distinct()
+    )
+    found: dict[int, set[str]] = defaultdict(set)
+    for row in session.execute(said):
+        found[row.job_id].add(row.worker_id)
+    return {job_id: frozenset(workers) for job_id, workers in found.items()}
+
+
+def _unfit_for(job_id: sa.ColumnElement[int]) -> sa.Select[str]:
+    """The workers that said they cannot do a job."""
+    return sa.select(attempt.c.worker_id).where(
+        attempt.c.job_id == job_id, attempt.c.failure == FailureClass.UNFIT
+    )
 
 
 def _no_slower(kind: str) -> tuple[str, ...]:

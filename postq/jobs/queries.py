@@ -1,7 +1,7 @@
 """Asking about jobs: one, many, their history and the queue; a few statements each, however many shards."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -10,6 +10,7 @@ from sqlmodel import col
 
 from postq.contracts.specs import JobKind
 from postq.errors import NotFound
+from postq.jobs.placement import unfit_for
 from postq.jobs.progress import WINDOW, document_counts, progress_of
 from postq.jobs.reasons import ShardFacts, is_waiting, reason_of
 from postq.jobs.states import JOB_TERMINAL
@@ -102,6 +103,7 @@ def _views(
     going = [one.id for one in jobs if history is not None or one.state not in JOB_TERMINAL]
     facts = _shard_facts(session, going, now=now)
     alive = live_workers(session, now=now, settings=settings)
+    unfit = unfit_for(session, [number for number in going if number is not None])
     schedules = _schedule_names(session, jobs)
     return [
         _view(
@@ -110,6 +112,7 @@ def _views(
             facts.get(one.id or 0, {}),
             schedule=schedules.get(one.schedule_id or 0),
             alive=alive,
+            unfit=unfit.get(one.id or 0, frozenset()),
             overdue=overdue_after(settings),
             history=history,
             now=now,
@@ -133,6 +136,7 @@ def _view(
     *,
     schedule: str | None,
     alive: Sequence[Worker],
+    unfit: Collection[str],
     overdue: timedelta,
     history: tuple[AttemptView, ...] | None,
     now: datetime,
@@ -147,6 +151,7 @@ def _view(
             found,
             facts,
             workers=alive,
+            unfit=unfit,
             overdue=overdue,
             before=_state_before(session, found),
             failure=_latest_failure(session, found) if _waits_to_retry(facts) else None,

@@ -1,6 +1,6 @@
 """Why a job is in its state, said in one sentence from rows read a moment ago."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -44,6 +44,7 @@ def reason_of(
     shards: ShardsByState,
     *,
     workers: Sequence[Worker],
+    unfit: Collection[str],
     overdue: timedelta,
     before: JobState | None,
     failure: str | None,
@@ -51,7 +52,8 @@ def reason_of(
 ) -> str:
     """The sentence; `before` is the state of the job it waits for, `failure` what the latest failure said.
 
-    Of `workers` that were silent for longer than `overdue` nothing is said but that.
+    Of `workers` that were silent for longer than `overdue` nothing is said but that; those in `unfit` said
+    that they cannot do the job.
     """
     if found.state in JOB_TERMINAL:
         return found.reason
@@ -65,7 +67,7 @@ def reason_of(
     if ShardState.LEASED in shards:
         return _worker_gone(found, workers)
     ready = shards.get(ShardState.READY)
-    return _waits(found, ready, workers=workers, overdue=overdue, failure=failure, now=now)
+    return _waits(found, ready, workers=workers, unfit=unfit, overdue=overdue, failure=failure, now=now)
 
 
 def _worker_gone(found: Job, workers: Sequence[Worker]) -> str:
@@ -82,6 +84,7 @@ def _waits(
     ready: ShardFacts | None,
     *,
     workers: Sequence[Worker],
+    unfit: Collection[str],
     overdue: timedelta,
     failure: str | None,
     now: datetime,
@@ -91,14 +94,16 @@ def _waits(
     if ready.claimable == 0 and ready.next_at is not None:
         seconds = max(0, round((ready.next_at - now).total_seconds()))
         return f"tries again in {seconds} s after: {failure or 'a failure'}"
-    fitting = [one for one in workers if fits(one, found.device_kind, found.memory_bytes)]
+    fitting = [
+        one for one in workers if fits(one, found.device_kind, found.memory_bytes) and one.id not in unfit
+    ]
     placed = takers(found, fitting)
     need = describe_need(found.device_kind, found.memory_bytes, several=placed_together(found, placed))
     if not workers:
         return f"waits for {need}: no worker is running"
     if not fitting:
-        unfit = counted(len(workers), "live worker does", "live workers do")
-        return f"waits for {need}: {unfit} not fit"
+        too_few = counted(len(workers), "live worker does", "live workers do")
+        return f"waits for {need}: {too_few} not fit"
     silence = min(now - one.seen_at for one in placed)
     if silence > overdue:
         return (

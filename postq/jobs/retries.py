@@ -63,6 +63,7 @@ POLICIES: dict[FailureClass, Policy] = {
     FailureClass.CRASH: Policy(budget=Budget.CRASH, isolate=True),
     FailureClass.HOST_OOM: Policy(budget=Budget.CRASH, isolate=True, wait_factor=5.0),
     FailureClass.STALLED: Policy(budget=Budget.CRASH, isolate=True),
+    FailureClass.NOT_BEGUN: Policy(budget=Budget.RETRY, wait_factor=5.0),
     FailureClass.CUDA_OOM: Policy(budget=Budget.RETRY, isolate=True, smaller_batch=True),
     FailureClass.DEVICE_FULL: Policy(budget=Budget.RETRY, wait_factor=5.0),
     FailureClass.UNFIT: Policy(budget=Budget.OTHERS, wait_factor=0.0),

@@ -10,6 +10,7 @@ import structlog
 
 from postq.contracts.failure import FailureClass
 from postq.contracts.runner import Checkpoint, Failed, Finished, Note, Progress, Stopped
+from postq.contracts.specs import JobKind
 from postq.crash_points import CrashPoint, reach
 from postq.db import Database, database_now
 from postq.jobs.leases import Lease, ProgressReport, record_event, register_checkpoint, renew
@@ -27,8 +28,14 @@ REPORT_SECONDS = 2.0
 """Progress is written this often at most; a renewal in between carries it too."""
 TERMINATE_SECONDS = 2.0
 """Between SIGTERM and SIGKILL of a runner that did not stop in its grace."""
+BEFORE_ANY_DOCUMENT = ("starting", "loading")
+"""Phases of a classification in which a failure says nothing of its documents."""
+BLAMED_ON_DOCUMENTS = (FailureClass.CRASH, FailureClass.HOST_OOM, FailureClass.STALLED)
 STALL_FACTORS = {"starting": 3.0, "loading": 2.0, "fitting": 4.0}
 """Phases that rightly show no progress for longer: imports, reading weights, fitting a linear model."""
+
+NO_MEMORY_HINT = "The machine's memory ran out: give the job --memory, or run fewer workers there."
+NOT_BEGUN_HINT = "See the end of the runner's log on that worker's machine, then run `postq retry`."
 
 _log = structlog.get_logger()
 
@@ -117,7 +124,7 @@ class Watch:
                     self._hear() or self._keep_lease() or self._enforce_stop() or self._enforce_progress()
                 )
                 if ending is not None:
-                    return ending
+                    return self._as_blamed(ending)
                 self._look_ahead.give_back_if_late()
 
     def _hear(self) -> Ending | None:
@@ -263,6 +270,24 @@ class Watch:
         message = describe_exit(exited.returncode)
         self._log.warning(message, failure=failure.value, last_words=words[-2000:])
         return Failed(failure=failure, message=message, traceback=words)
+
+    def _as_blamed(self, ending: Ending) -> Ending:
+        """A model that cannot be loaded is no document's fault: of those none would be left."""
+        if (
+            isinstance(ending, Failed)
+            and ending.failure in BLAMED_ON_DOCUMENTS
+            and self._lease.kind is JobKind.CLASSIFY
+            and self._phase in BEFORE_ANY_DOCUMENT
+        ):
+            memory = ending.failure is FailureClass.HOST_OOM
+            return ending.model_copy(
+                update={
+                    "failure": FailureClass.NOT_BEGUN,
+                    "message": f"{ending.message} No document had been read yet.",
+                    "hint": ending.hint or (NO_MEMORY_HINT if memory else NOT_BEGUN_HINT),
+                }
+            )
+        return ending
 
     def _flush_last_notes(self) -> None:
         """Notes and checkpoints said before the last word are written if the database lets us."""

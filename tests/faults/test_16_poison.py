@@ -8,6 +8,8 @@ import sqlalchemy as sa
 
 from postq.corpus.location import Input
 from postq.crash_points import CrashPoint
+from postq.db import database_now
+from postq.jobs.retry import retry_job
 from postq.models.tables import quarantine
 from postq.registry.intake import add_corpus
 from tests.faults.accounting import check_invariants
@@ -76,3 +78,24 @@ def test_a_crash_that_was_nobodys_fault_sets_no_document_apart(ground: Ground, s
     check_invariants(ground, job_id, digest=stock.digest)
     worker.send(signal.SIGTERM)
     assert worker.process.wait(timeout=60) == 0
+
+
+@pytest.mark.fault(16)
+@pytest.mark.usual("postgresql-embedded")
+def test_a_runner_that_never_gets_to_work_sets_no_document_apart(ground: Ground, stock: Stock) -> None:
+    # Given runners that all die before they have read a document, as if the model did not fit into memory
+    every_time = {"POSTQ_CRASH_AT": f"{CrashPoint.RUNNER_STARTED}:1"}
+    broken = ground.start_worker(**every_time, POSTQ_RETRY_BUDGET="1", POSTQ_BACKOFF_SECONDS="0")
+    job_id = ground.classify()
+    # Then the job fails and says so
+    assert ground.wait_for_end(job_id) == ["failed"]
+    found = ground.job(job_id)
+    assert found.documents_quarantined == 0
+    assert "No document had been read yet." in found.error
+    # And tried again on a sound worker all of it is done
+    assert broken.drain() == 0
+    with ground.database.transaction() as session:
+        retry_job(session, job_id, now=database_now(session), settings=ground.settings)
+    ground.start_worker()
+    assert ground.wait_for_end(job_id) == ["succeeded"]
+    check_invariants(ground, job_id, digest=stock.digest)

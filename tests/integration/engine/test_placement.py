@@ -3,9 +3,11 @@
 import pytest
 
 from postq.contracts.device import Device
+from postq.contracts.failure import FailureClass
 from postq.contracts.specs import Requirements
 from postq.jobs.claims import anything_ready
 from postq.jobs.queries import job_view
+from postq.jobs.retries import Action
 from postq.jobs.workers import heartbeat, mark_stopped, register_worker
 from tests.integration.engine.world import CPU, GPU, World
 
@@ -88,6 +90,20 @@ def test_an_owner_that_ends_or_is_gone_is_not_waited_for(ending: str, stocked_wo
     else:
         world.later(3600)
     assert world.claim("one", device=GPU) is not None
+
+
+def test_an_owner_that_said_it_cannot_do_it_is_not_waited_for(stocked_world: World) -> None:
+    world = stocked_world
+    job_id = world.train_on_all(1)
+    start(world, "one", GPU)
+    start(world, "several", GPUS)
+    say(world, "several", "idle")
+    lease = world.must_claim("several", device=GPUS)
+    assert world.fail(lease, FailureClass.UNFIT, "no torch here").action is Action.RETRY
+    say(world, "one", "busy")
+    assert reason(world, job_id) == "waits for a worker: 1 worker that fits is busy"
+    assert may_take(world, GPU)
+    assert world.must_claim("one", device=GPU).job_id == job_id
 
 
 def test_an_owner_the_job_does_not_fit_is_not_waited_for(stocked_world: World) -> None:

@@ -107,11 +107,12 @@ def test_a_job_that_was_left_aside_is_not_claimed(training: World) -> None:
         assert claim(session, worker_id="w1", sticky="", aside={1}, **how) is None
 
 
-def test_a_model_that_does_not_fit_beside_others_costs_no_document(world: World) -> None:
+@pytest.mark.parametrize("failure", [FailureClass.DEVICE_FULL, FailureClass.NOT_BEGUN])
+def test_a_model_that_cannot_be_loaded_costs_no_document(failure: FailureClass, world: World) -> None:
     world.add_corpus(6)
     world.add_bundle()
     world.classify(1)
-    actions = [fail_again(world, FailureClass.DEVICE_FULL).action for _ in range(3)]
+    actions = [fail_again(world, failure).action for _ in range(3)]
     assert actions == [Action.RETRY, Action.RETRY, Action.DEAD]
     assert world.job(1).documents_quarantined == 0
 

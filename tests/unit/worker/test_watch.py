@@ -168,9 +168,35 @@ def test_a_sigkill_while_the_kernel_counted_one_is_out_of_memory(
 ) -> None:
     counts = iter([7, 8])
     monkeypatch.setattr(watch_module, "out_of_memory_kills", lambda: next(counts))
-    ending, _ = scene.watch(RunnerExited(returncode=-9))
+    ending, _ = scene.watch(progress(1), RunnerExited(returncode=-9))
     assert isinstance(ending, Failed)
     assert ending.failure is FailureClass.HOST_OOM
+
+
+@pytest.mark.parametrize("steps", [(), (progress(0, "loading"),)], ids=["starting", "loading"])
+@pytest.mark.parametrize(
+    "end",
+    [
+        RunnerExited(returncode=-11),
+        Failed(failure=FailureClass.HOST_OOM, message="It ended."),
+        Failed(failure=FailureClass.STALLED, message="It ended."),
+    ],
+    ids=["dies", "memory", "stands still"],
+)
+def test_a_failure_before_any_document_was_read_is_no_documents_fault(
+    scene: Scene, steps: tuple[Any, ...], end: Any
+) -> None:
+    ending, _ = scene.watch(*steps, end)
+    assert isinstance(ending, Failed)
+    assert ending.failure is FailureClass.NOT_BEGUN
+    assert ending.message.endswith(". No document had been read yet.")
+    assert ending.hint
+
+
+def test_an_error_before_any_document_was_read_keeps_its_name(scene: Scene) -> None:
+    said = Failed(failure=FailureClass.BAD_INPUT, message="The bundle is gone.", hint="Train it again.")
+    ending, _ = scene.watch(progress(0, "loading"), said)
+    assert ending == said
 
 
 def test_a_runner_that_dies_while_it_should_stop_did_not_crash(scene: Scene) -> None:
