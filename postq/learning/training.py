@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from postq.contracts.device import Device
 from postq.contracts.recipes import EncoderRecipe, TfidfRecipe
-from postq.errors import ExtraMissing
+from postq.errors import ExtraMissing, NotTrainable
 from postq.learning.bundle.summary import in_short
 from postq.learning.bundle.writing import write_bundle
 from postq.learning.data import TrainingData, labels_without_positives
@@ -189,7 +189,13 @@ def _baseline(recipe: EncoderRecipe, data: TrainingData, *, hooks: Hooks) -> Out
         facets=recipe.facets,
         seed=recipe.seed,
     )
-    return _train_tfidf(own, data, model=BASELINE, hooks=replace(hooks, progress=progress))
+    try:
+        return _train_tfidf(own, data, model=BASELINE, hooks=replace(hooks, progress=progress))
+    except NotTrainable as exc:
+        raise NotTrainable(
+            f"The TF-IDF baseline beside the encoder cannot be trained. {exc.message}",
+            hint="Train without it: --no-baseline.",
+        ) from exc
 
 
 def _train_encoder(

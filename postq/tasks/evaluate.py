@@ -90,17 +90,35 @@ def store(session: "Session", lease: "Lease", result: dict[str, Any], *, folder:
 
 def _selected(request: RunRequest, spec: EvaluateSpec, manifest: Sequence["SplitEntry"]) -> list[Document]:
     """The documents to evaluate on, without their texts: those of one split of the bundle's, or all."""
-    everything = read_documents(request.snapshot, with_text=False)
+    everything = list(read_documents(request.snapshot, with_text=False))
     if spec.split == "all":
-        return list(everything)
-    wanted = {entry.content_hash for entry in manifest if entry.split == spec.split}
-    chosen = [document for document in everything if document.content_hash in wanted]
+        return everything
+    chosen = _members(everything, [entry for entry in manifest if entry.split == spec.split])
     if not chosen:
         raise NotTrainable(
             f"The corpus holds none of the documents of the bundle's {spec.split} split.",
             hint="Evaluate on the corpus the bundle was trained on, or use --split all for another corpus.",
         )
     return chosen
+
+
+def _members(everything: Sequence[Document], entries: Sequence["SplitEntry"]) -> list[Document]:
+    """The documents of a split: by name and content, or by content alone where it has another name by now.
+
+    A copy of one that training had left out, since both would stand on either side, is no member.
+    """
+    named = {(entry.document_id, entry.content_hash) for entry in entries}
+    found = {
+        document.content_hash
+        for document in everything
+        if (document.document_id, document.content_hash) in named
+    }
+    renamed = {entry.content_hash for entry in entries} - found
+    return [
+        document
+        for document in everything
+        if (document.document_id, document.content_hash) in named or document.content_hash in renamed
+    ]
 
 
 def _scored(folder: Path, documents: Sequence[Document]) -> tuple[list[Document], NDArray[np.float32]]:

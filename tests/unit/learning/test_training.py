@@ -11,7 +11,8 @@ import pytest
 
 from postq.contracts.device import Device
 from postq.contracts.recipes import EncoderRecipe, TfidfRecipe, ThresholdMethod
-from postq.errors import BundleUnusable
+from postq.errors import BundleUnusable, NotTrainable
+from postq.learning import training
 from postq.learning.bundle import open_bundle
 from postq.learning.bundle.score_file import read_scores
 from postq.learning.bundle.split_file import read_split
@@ -65,6 +66,30 @@ def test_a_backbone_that_is_not_there_is_told_before_a_baseline_is_trained(tmp_p
             hooks=Hooks(progress=lambda phase, *_: phases.append(phase)),
         )
     assert phases == []
+
+
+def test_a_baseline_that_cannot_be_trained_says_how_to_do_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("transformers")
+    monkeypatch.setattr(training, "_check_backbone", lambda recipe: None)
+    data = training_data()
+    unlike = {
+        split: [replace(each, text=f"{split}{each.row}") for each in getattr(data, split)]
+        for split in ("train", "validation")
+    }
+    with pytest.raises(
+        NotTrainable, match=r"baseline beside the encoder cannot be trained\. No word"
+    ) as caught:
+        train_bundle(
+            EncoderRecipe(preset="x", backbone="./no/such/model"),
+            replace(data, **unlike),
+            output=tmp_path / "b",
+            name="small",
+            device=CPU,
+            hooks=Hooks(),
+        )
+    assert "--no-baseline" in caught.value.hint
 
 
 def test_thresholds_are_tuned_on_out_of_fold_scores_and_on_nothing_else(tmp_path: Path) -> None:

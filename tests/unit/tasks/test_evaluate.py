@@ -52,6 +52,20 @@ def test_the_bundles_own_test_split_is_found_by_content(evaluation: Evaluation, 
     assert sum(len(batch.rows) for batch in read_scores(evaluation.output)) == expected
 
 
+def test_a_copy_that_training_left_out_is_no_member_of_the_split(
+    evaluation: Evaluation, make_snapshot: MakeSnapshot
+) -> None:
+    entries = [entry for entry in read_split(evaluation.bundle.on_disk.path) if entry.split == "test"]
+    first = number_of(entries[0].document_id)
+    own = [record(number_of(entry.document_id)) for entry in entries]
+    # Given a copy of a test document under another name: the test documents alone are evaluated
+    with_copy = make_snapshot([record(first, identity="copy"), *own])
+    assert evaluation.of(with_copy, evaluate_spec())["documents"] == len(entries)
+    # But one that has only another name by now is
+    renamed = make_snapshot([record(first, identity="renamed"), *own[1:]])
+    assert evaluation.of(renamed, evaluate_spec())["documents"] == len(entries)
+
+
 def test_the_report_of_the_test_split_equals_the_one_made_in_training(
     evaluation: Evaluation, snapshot: Path
 ) -> None:
@@ -125,10 +139,15 @@ def test_documents_without_a_known_label_cannot_be_evaluated_on(
         evaluation.of(fresh, evaluate_spec(split="all"))
 
 
+def number_of(document_id: str) -> int:
+    """What `record` made a document from."""
+    return int(document_id.removeprefix("op-"))
+
+
 def trained_number(evaluation: Evaluation) -> int:
     """The number of a document the bundle was trained on."""
     entries = read_split(evaluation.bundle.on_disk.path)
-    return next(int(entry.document_id[3:]) for entry in entries if entry.split == "train")
+    return next(number_of(entry.document_id) for entry in entries if entry.split == "train")
 
 
 def nearly_trained(evaluation: Evaluation) -> dict[str, Any]:

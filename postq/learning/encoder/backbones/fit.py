@@ -9,11 +9,18 @@ from postq.counted import counted
 from postq.errors import BundleUnusable
 from postq.learning.encoder.backbones.positions import position_capacity
 
+UNSTEADY = {
+    "big_bird": "after one batch of short texts its attention is another one for good",
+    "convbert": "it mixes padding into the text, so scores depend on what shares a batch",
+    "fnet": "it mixes padding into the text, so scores depend on what shares a batch",
+}
+"""Kinds of models whose scores depend on more than the text. A BigBird with full attention is steady."""
 HINT = "Use a backbone whose config, tokenizer and weights were saved together."
 
 
 def check_config(config: Any) -> None:
-    """Attention windows and head counts of a config, before any weight is read."""
+    """Attention windows, head counts and kind of a config, before any weight is read."""
+    _check_steady(config)
     heads = getattr(config, "num_attention_heads", None)
     hidden = getattr(config, "hidden_size", None)
     if heads and hidden and hidden % heads:
@@ -24,6 +31,16 @@ def check_config(config: Any) -> None:
     windows = getattr(config, "attention_window", None)
     if windows is not None:
         _check_windows(windows, layers=config.num_hidden_layers)
+
+
+def _check_steady(config: Any) -> None:
+    """A document's scores must depend on nothing but the document."""
+    why = UNSTEADY.get(config.model_type)
+    if why is not None and getattr(config, "attention_type", "block_sparse") == "block_sparse":
+        raise BundleUnusable(
+            f"A {config.model_type} model cannot be used: {why}.",
+            hint="Use another backbone, such as a Longformer for long texts.",
+        )
 
 
 def _check_windows(windows: int | list[int], *, layers: int) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from postq.errors import BundleUnusable
+
 TABLE_NAMES = ("position_embeddings", "embed_positions")
 
 
@@ -50,12 +52,19 @@ def extend_positions(model: nn.Module, *, tokens: int) -> bool:
     """Make room for `tokens` positions by repeating the learned rows; True when the table grew.
 
     Tiling keeps every short distance as it was learned, which is what windowed attention reads (Beltagy et
-    al. 2020, section 5). Rotary models have no table; only their stated limit is raised.
+    al. 2020, section 5). Rotary models have no table; only their stated limit is raised. Raises
+    BundleUnusable for models that build more from that limit, or place tokens by something else.
     """
     if tokens <= position_capacity(model):
         return False
     found = find_position_table(model)
     config: Any = model.config
+    plain = found is None or type(found.table) is nn.Embedding
+    if getattr(config, "relative_attention", False) or not plain:
+        raise BundleUnusable(
+            f"The positions of a {config.model_type} model cannot be extended.",
+            hint="Read long texts in chunks (long_text=chunk_max), or lower max_tokens.",
+        )
     if found is None:
         config.max_position_embeddings = tokens
         return True

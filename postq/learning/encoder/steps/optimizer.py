@@ -24,7 +24,8 @@ class SchedulePlan:
 
 
 def plan_schedule(documents: int, recipe: EncoderRecipe) -> SchedulePlan:
-    """The plan for `documents` training documents.
+    """The plan for `documents` training documents; a warm-up leaves at least one step, since its first has
+    a rate of 0.
 
     With `schedule_bug`, decay and warm-up are laid out over micro-batches but stepped once per window, as
     the original recipe did: its rate rose over 40 % of the training and never came near zero.
@@ -35,7 +36,7 @@ def plan_schedule(documents: int, recipe: EncoderRecipe) -> SchedulePlan:
     return SchedulePlan(
         optimizer_steps=steps,
         schedule_steps=laid_out,
-        warmup_steps=math.ceil(recipe.warmup_share * laid_out),
+        warmup_steps=min(math.ceil(recipe.warmup_share * laid_out), laid_out - 1),
     )
 
 

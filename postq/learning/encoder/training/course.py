@@ -90,10 +90,11 @@ def run_course(prepared: Prepared, bench: Workbench, orders: Orders) -> Course:
         state = restore_newest(orders.resume_from, bench, identity=prepared.identity, hooks=bench.hooks)
     state = state or TrainingState(micro_tokens=orders.tokens)
     state.micro_tokens = min(state.micro_tokens, orders.tokens)
-    if (
-        bench.recipe.gradient_checkpointing or state.gradient_checkpointing
-    ) and enable_gradient_checkpointing(bench):
-        state.gradient_checkpointing = True
+    if bench.recipe.gradient_checkpointing or state.gradient_checkpointing:
+        state.gradient_checkpointing = enable_gradient_checkpointing(bench)
+        if not state.gradient_checkpointing:
+            message = "This model has no gradient checkpointing, so its activations are kept."
+            bench.hooks.note("GRADIENT_CHECKPOINTING", message, {"severity": "warning"})
     loop = TrainingLoop(
         bench,
         state,

@@ -86,17 +86,19 @@ def _judge(
     logits: NDArray[np.float32],
     finite: NDArray[np.bool_],
 ) -> Validation:
+    """Without a positive among the validation documents no metric says anything; the loss still does."""
     judged = torch.from_numpy(logits[finite]).to(bench.device)
     targets = examples.targets[torch.from_numpy(finite)].to(bench.device)
     scores = np.zeros_like(logits)
     scores[finite] = settings.probabilities(logits[finite])
     truth = examples.targets.numpy() > 0.5
+    val_loss = float(bench.loss(judged, targets).mean())
     metrics = {
-        "val_loss": float(bench.loss(judged, targets).mean()),
+        "val_loss": val_loss,
         "val_loss_unweighted": float(plain_bce(judged, targets).mean()),
         "val_map": selection_value("map", truth, scores),
         "val_micro_f1": micro_f1(truth, scores >= 0.5),
-        "selected": selection_value(bench.recipe.select_on, truth, scores),
+        "selected": selection_value(bench.recipe.select_on, truth, scores) if truth.any() else -val_loss,
         "val_not_finite": float((~finite).sum()),
     }
     return Validation(scores=scores, metrics=metrics)

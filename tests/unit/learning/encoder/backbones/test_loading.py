@@ -12,15 +12,23 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoTokenizer,
+    BigBirdConfig,
+    ConvBertConfig,
+    DebertaV2Config,
+    DebertaV2Model,
+    FNetConfig,
     LEDConfig,
     LEDModel,
     ModernBertConfig,
     ModernBertModel,
     RobertaConfig,
     RobertaModel,
+    RoFormerConfig,
+    RoFormerModel,
 )
 
 from postq.errors import BundleUnusable
+from postq.learning.encoder.backbones.fit import check_config
 from postq.learning.encoder.backbones.loading import Backbone, load_backbone, load_classifier
 from postq.learning.encoder.backbones.positions import (
     extend_positions,
@@ -185,6 +193,47 @@ def test_extended_rows_repeat_the_learned_ones_from_the_first_position(tiny_back
     assert torch.equal(rows[128:256], learned)
     assert torch.equal(rows[256:], learned[:44])
     assert not extend_positions(model, tokens=300)
+
+
+SMALL = {
+    "vocab_size": 20,
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "max_position_embeddings": 32,
+}
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda: DebertaV2Model(
+            DebertaV2Config(**SMALL, relative_attention=True, position_biased_input=False)
+        ),
+        lambda: RoFormerModel(RoFormerConfig(**SMALL)),
+    ],
+    ids=["relative to a limit", "a table that is computed"],
+)
+def test_positions_that_are_not_a_learned_table_are_not_extended(model: Callable[[], Any]) -> None:
+    made = model()
+    with pytest.raises(BundleUnusable, match=r"positions of a .* model cannot be extended") as refused:
+        extend_positions(made, tokens=64)
+    assert "chunk" in refused.value.hint
+    assert made.config.max_position_embeddings == 32
+    assert not extend_positions(made, tokens=32)
+
+
+@pytest.mark.parametrize(
+    "config", [BigBirdConfig(), FNetConfig(), ConvBertConfig()], ids=lambda one: one.model_type
+)
+def test_a_model_whose_scores_depend_on_other_documents_is_refused(config: Any) -> None:
+    with pytest.raises(BundleUnusable, match="cannot be used"):
+        check_config(config)
+
+
+def test_a_big_bird_with_full_attention_is_steady() -> None:
+    check_config(BigBirdConfig(attention_type="original_full"))
 
 
 def test_an_extended_model_is_saved_and_loaded_with_its_longer_table(

@@ -1,6 +1,7 @@
 """Training as a whole: it learns, chooses, stops, tells, and writes what plain transformers reads."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    LongformerForSequenceClassification,
+)
 
 from postq.contracts.recipes import EncoderRecipe
 from postq.errors import DeviceOccupied, LossNotFinite, NotTrainable
@@ -216,6 +221,33 @@ def test_a_label_without_positives_is_reported_and_stays_finite(tiny_recipe: Mak
     ended = quick(training_data(only, VALIDATION[:8]), recipe, told)
     assert np.isfinite(ended.score(VALIDATION)).all()
     assert "EMPTY" in told.events
+
+
+def test_without_a_positive_in_validation_the_loss_chooses_the_epoch(tiny_recipe: MakeRecipe) -> None:
+    bare = [replace(each, labels=()) for each in VALIDATION[:12]]
+    ended = quick(training_data(TRAIN[:32], bare), tiny_recipe(epochs=3, patience=0))
+    losses = [entry["val_loss"] for entry in ended.history]
+    assert ended.facts["best_epoch"] == 1 + losses.index(min(losses))
+    assert [entry["selected"] for entry in ended.history] == [-loss for loss in losses]
+
+
+def test_a_training_of_one_step_takes_it(tiny_recipe: MakeRecipe) -> None:
+    recipe = tiny_recipe(epochs=1, batch_documents=16, accumulation=1)
+    untouched = load_backbone(recipe.backbone, labels=LABELS, max_tokens=recipe.max_tokens).model
+    ended = quick(training_data(TRAIN[:8], VALIDATION[:8]), recipe)
+    assert (ended.facts["warmup_steps"], len(ended.history)) == (0, 1)
+    name = "longformer.encoder.layer.0.output.dense.weight"
+    assert not torch.equal(ended.model.state_dict()[name], untouched.state_dict()[name])
+
+
+def test_a_model_without_gradient_checkpointing_says_so(
+    tiny_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LongformerForSequenceClassification, "supports_gradient_checkpointing", False)
+    told = Recorder()
+    recipe = tiny_recipe(epochs=1, gradient_checkpointing=True)
+    assert not quick(training_data(TRAIN[:8], VALIDATION[:8]), recipe, told).facts["gradient_checkpointing"]
+    assert "GRADIENT_CHECKPOINTING" in told.events
 
 
 @pytest.mark.parametrize(("train", "validation"), [([], VALIDATION), (TRAIN, [])])
