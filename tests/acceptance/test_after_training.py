@@ -160,7 +160,7 @@ def test_doubtful_labels_are_ranked_and_written_to_files(trained: Trained, tmp_p
 def test_an_ensemble_is_classified_with_and_evaluated_like_any_other_bundle(trained: Trained) -> None:
     user = trained.user
     looks = max(user.asks("bundles", "show", name)["test_touches"] for name in ("first", "second"))
-    made = user.asks("bundles", "ensemble", "first", "second", "--name", "both")
+    made = json.loads(user.runs("bundles", "ensemble", "first", "second", "--name", "both", "--json").out)
     stacked = ("bundles", "ensemble", "first", "second", "--name", "stacked", "--method", "stacking")
     jobs = {"both": made["bundle"], "stacked": user.asks(*stacked)["bundle"]}
     scoring = [user.submits("classify-corpus", "news", "--bundle", name) for name in jobs]

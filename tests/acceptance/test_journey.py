@@ -134,6 +134,15 @@ def test_the_list_of_jobs_is_newest_first_and_can_be_narrowed(journey: Journey) 
     assert journey.user.asks("status", "--state", "failed") == []
 
 
+def test_questions_are_answered_from_a_process_as_they_are_inside_this_one(journey: Journey) -> None:
+    for words in (
+        *(("status",), ("events", 3), ("verify", 3), ("corpus", "show", "opinions@1"), ("schedule", "list")),
+        *(("bundles", "list"), ("bundles", "tiers", "opinions-tfidf"), ("predictions", "show", "--job", 3)),
+    ):
+        answer = journey.user.runs(*words, "--json")
+        assert json.loads(answer.out) == journey.user.asks(*words), words
+
+
 def test_no_worker_process_is_left_and_none_is_said_to_live(journey: Journey) -> None:
     assert journey.user.runs("worker", "--ping", code=4).out == ""
     checks = {check["check"]: check for check in journey.user.asks("doctor")["checks"]}

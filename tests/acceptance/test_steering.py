@@ -1,5 +1,6 @@
 """Following and steering jobs from a terminal: waiting, Ctrl-C, cancelling, and workers that are killed."""
 
+import json
 import os
 import signal
 import subprocess
@@ -63,8 +64,7 @@ def test_waiting_for_a_job_that_is_cancelled_ends_with_eleven(
     assert waiting.wait(timeout=60) == 11
     assert waiting.stdout is not None
     assert "Job 1 · train · cancelled" in waiting.stdout.read()
-    again = owner.asks("retry", 1)
-    assert again == {"job": 1, "state": "ready"}
+    assert json.loads(owner.runs("retry", 1, "--json").out) == {"job": 1, "state": "ready"}
 
 
 def test_up_restarts_a_killed_worker_and_the_job_is_done_all_the_same(

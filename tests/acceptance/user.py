@@ -70,7 +70,8 @@ class User:
     def tries(self, *words: object) -> Answer:
         """Run a command inside this process: the same application without a second of imports.
 
-        For the many cases that differ in one word only; each kind of them also runs as a process.
+        For the many cases that differ in one word only, and to look at what other commands did; each kind
+        of them also runs as a process.
         """
         others = {name: None for name in os.environ if name.startswith("POSTQ_")}
         with chdir(self.home.parent):
@@ -80,8 +81,10 @@ class User:
         return Answer(code=done.exit_code, out=done.stdout, err=done.stderr)
 
     def asks(self, *words: object) -> Any:
-        """The JSON a command answers."""
-        return json.loads(self.runs(*words, "--json").out)
+        """The JSON a command answers, asked inside this process."""
+        answer = self.tries(*words, "--json")
+        assert answer.code == 0, f"{words}: {answer.code}\n{answer.out}\n{answer.err}"
+        return json.loads(answer.out)
 
     def submits(self, *words: object) -> int:
         """Submit and return the job's number."""
