@@ -253,7 +253,7 @@ class Ground:
             states = [self.job(job_id).state for job_id in job_ids]
             return states if all(state in JOB_TERMINAL for state in states) else None
 
-        return wait_until(ended, timeout, saying=f"jobs {job_ids} to end") or []
+        return wait_until(ended, timeout, every=0.1, saying=f"jobs {job_ids} to end") or []
 
     def wait_for_shard(self, job_id: int, state: str, *, timeout: float = 60) -> Any:
         """Wait until a shard of the job is in a state; its row."""
