@@ -21,7 +21,7 @@ import pytest  # noqa: E402
 import structlog  # noqa: E402
 
 from postq.db import Database  # noqa: E402
-from tests import databases, services, waiting  # noqa: E402
+from tests import databases, once, services, waiting  # noqa: E402
 from tests.faults import matrix  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -69,6 +69,12 @@ def umask_as_found() -> Iterator[None]:
 def repository() -> Path:
     """The root of the checkout."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of this run have in common."""
+    return once.folder_of_the_run(request.config, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

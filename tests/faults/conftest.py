@@ -17,6 +17,8 @@ from tests.faults.link import Link
 from tests.faults.matrix import Setting
 from tests.faults.servers import PrivatePostgres, PrivateRabbitMQ, running
 from tests.faults.stock import Stock, make_stock, put_files, put_rows
+from tests.faults.tiny_encoder import build_backbone
+from tests.once import made_once
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -46,9 +48,16 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 @pytest.fixture(scope="session")
-def stock(tmp_path_factory: pytest.TempPathFactory) -> Stock:
+def stock(shared_folder: Path) -> Stock:
     """Made once a run."""
-    return make_stock(tmp_path_factory.mktemp("stock"))
+    return made_once(shared_folder / "stock", make_stock)
+
+
+@pytest.fixture(scope="session")
+def tiny_backbone(shared_folder: Path, stock: Stock) -> Path:
+    """A tiny Longformer that knows the words of corpus 1; made once a run."""
+    pytest.importorskip("torch")
+    return made_once(shared_folder / "tiny", lambda folder: build_backbone(folder / "backbone", stock))
 
 
 MakeGround = Callable[..., Ground]

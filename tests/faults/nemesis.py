@@ -51,7 +51,7 @@ from tests.faults.stock import (
     train_spec,
     write_opinions,
 )
-from tests.faults.tiny_encoder import encoder_spec
+from tests.faults.tiny_encoder import build_backbone, encoder_spec
 
 WORKERS = 2
 SETTLE_SECONDS = 300.0
@@ -279,6 +279,7 @@ def thaw(pid: int) -> None:
 def run(
     scratch: Path,
     *,
+    stock: Stock,
     seed: int,
     seconds: float,
     database_url: str | None = None,
@@ -286,8 +287,6 @@ def run(
     encoders: bool = False,
 ) -> tuple[Nemesis, Account]:
     """Rage for so many seconds, settle, check everything; raises AssertionError with the log of acts."""
-    (scratch / "stock").mkdir()
-    stock = make_stock(scratch / "stock")
     home = scratch / "home"
     home.mkdir()
     url = database_url or f"sqlite:///{home / 'postq.db'}"
@@ -298,7 +297,7 @@ def run(
         opened_ground(scratch, home=home, database_url=url, broker_url=broker) as ground,
     ):
         put_rows(stock, ground.database)
-        encoder = encoder_spec(ground, epochs=1) if encoders else None
+        encoder = encoder_spec(build_backbone(scratch / "tiny", stock), epochs=1) if encoders else None
         nemesis = Nemesis(ground, stock, seed, cable=cable, encoder=encoder)
         try:
             nemesis.rage(seconds)
@@ -344,8 +343,10 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="postq-nemesis-"))
     try:
         with DATABASES[given.database]() as database, BROKERS[given.broker]() as broker:
+            (folder / "stock").mkdir()
             nemesis, counted = run(
                 folder,
+                stock=make_stock(folder / "stock"),
                 seed=given.seed,
                 seconds=given.minutes * 60,
                 database_url=database,

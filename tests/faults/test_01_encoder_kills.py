@@ -1,5 +1,7 @@
 """Fault 1 for encoders: a classification killed, split and cut otherwise has the digest of a quiet one."""
 
+from pathlib import Path
+
 import pytest
 
 from postq.corpus.location import Input
@@ -17,9 +19,11 @@ pytest.importorskip("torch")
 @pytest.mark.slow
 @pytest.mark.fault(1)
 @pytest.mark.usual("sqlite-embedded")
-def test_an_encoder_s_result_does_not_depend_on_how_its_work_was_cut(ground: Ground) -> None:
+def test_an_encoder_s_result_does_not_depend_on_how_its_work_was_cut(
+    ground: Ground, tiny_backbone: Path
+) -> None:
     # Given a tiny Longformer and what it finds when nothing happens, in shards of ten documents
-    trained = ground.train(encoder_spec(ground, epochs=1))
+    trained = ground.train(encoder_spec(tiny_backbone, epochs=1))
     quiet = ground.classify(bundle=f"job:{trained}", after_job_id=trained)
     ground.start_worker(**ground.at(CrashPoint.BEFORE_RESULT, nth=8), POSTQ_CRASH_BUDGET="1")
     assert ground.wait_for_end(trained, quiet, timeout=240) == ["succeeded"] * 2
@@ -36,14 +40,16 @@ def test_an_encoder_s_result_does_not_depend_on_how_its_work_was_cut(ground: Gro
 @pytest.mark.slow
 @pytest.mark.fault(1)
 @pytest.mark.usual("sqlite-embedded")
-def test_a_document_that_kills_the_runner_while_it_is_read_ahead_costs_one_attempt(ground: Ground) -> None:
+def test_a_document_that_kills_the_runner_while_it_is_read_ahead_costs_one_attempt(
+    ground: Ground, tiny_backbone: Path
+) -> None:
     # Given two shards: in the first the runner lags, so that the second is read ahead, where it is killed
     poison = {40: "poisonslow", 65: "poisononce"}
     file = write_opinions(ground.scratch / "ahead.jsonl", poison=poison, documents=120)
     added = add_corpus(ground.database, ground.settings, name="ahead", inputs=[Input(path=str(file))])
     assert added.id is not None
     ground.settings = ground.settings.model_copy(update={"shard_documents": 60})
-    trained, killed = ground.train(encoder_spec(ground, epochs=1)), ground.scratch / "killed"
+    trained, killed = ground.train(encoder_spec(tiny_backbone, epochs=1)), ground.scratch / "killed"
     worker = ground.start_worker(POSTQ_TOKENISER_PROCESSES="1", POISON_ONCE=str(killed))
     assert ground.wait_for_end(trained, timeout=240) == ["succeeded"]
     # When a worker with a core to spare for tokens is at it

@@ -1,5 +1,7 @@
 """Fault 1 for a training in two processes: one of them, what started them, or the worker is killed."""
 
+from pathlib import Path
+
 import psutil
 import pytest
 import sqlalchemy as sa
@@ -53,10 +55,10 @@ def kill(victim: str, ground: Ground, worker: WorkerHandle) -> None:
 @pytest.mark.fault(1, 3)
 @pytest.mark.parametrize(("victim", "outcomes"), VICTIMS, ids=["rank", "runner", "worker"])
 def test_a_training_in_two_processes_that_was_killed_goes_on_and_ends_as_if_nothing_had_been(
-    victim: str, outcomes: list[str], ground: Ground
+    victim: str, outcomes: list[str], ground: Ground, tiny_backbone: Path
 ) -> None:
     # Given how the training ends when nothing happens
-    spec = encoder_spec(ground).model_copy(update={"devices": "all"})
+    spec = encoder_spec(tiny_backbone).model_copy(update={"devices": "all"})
     undisturbed = ground.train(spec)
     quiet = ground.start_worker(device=TWO_PROCESSES)
     assert ground.wait_for_end(undisturbed, timeout=240) == ["succeeded"]

@@ -1,6 +1,7 @@
 """Fault 3: a training killed in the middle of an epoch and of every step of writing a checkpoint."""
 
 import signal
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -29,9 +30,11 @@ def wait_for_words(worker: WorkerHandle, words: str) -> None:
 @pytest.mark.slow
 @pytest.mark.fault(3)
 @pytest.mark.usual("sqlite-embedded")
-def test_a_training_killed_at_every_step_of_a_checkpoint_ends_as_if_nothing_had_been(ground: Ground) -> None:
+def test_a_training_killed_at_every_step_of_a_checkpoint_ends_as_if_nothing_had_been(
+    ground: Ground, tiny_backbone: Path
+) -> None:
     # Given how the training ends when nothing happens
-    spec = encoder_spec(ground)
+    spec = encoder_spec(tiny_backbone)
     undisturbed = ground.train(spec)
     quiet = ground.start_worker()
     assert ground.wait_for_end(undisturbed, timeout=240) == ["succeeded"]
@@ -60,9 +63,11 @@ def test_a_training_killed_at_every_step_of_a_checkpoint_ends_as_if_nothing_had_
 @pytest.mark.slow
 @pytest.mark.fault(20)
 @pytest.mark.usual("postgresql-redis")
-def test_a_drained_encoder_training_leaves_a_checkpoint_and_is_resumed(ground: Ground) -> None:
+def test_a_drained_encoder_training_leaves_a_checkpoint_and_is_resumed(
+    ground: Ground, tiny_backbone: Path
+) -> None:
     # Given a runner between two optimizer steps
-    spec = encoder_spec(ground)
+    spec = encoder_spec(tiny_backbone)
     first = ground.start_worker(**ground.at(CrashPoint.TRAINING_STEP, nth=2, signal="STOP"))
     job_id = ground.train(spec)
     ground.wait_until_reached(timeout=240)

@@ -92,10 +92,10 @@ def test_a_disk_full_for_results_only_is_told_and_tried_again(
 @pytest.mark.fault(14)
 @pytest.mark.usual
 def test_a_disk_that_fills_up_in_the_middle_of_a_checkpoint_costs_an_attempt_and_changes_no_bit(
-    small_disk: Path, ground: Ground
+    small_disk: Path, ground: Ground, tiny_backbone: Path
 ) -> None:
     # Given a training beyond its first checkpoint, and room for half of another
-    undisturbed, disturbed, worker = trained_past_a_checkpoint(ground)
+    undisturbed, disturbed, worker = trained_past_a_checkpoint(ground, tiny_backbone)
     registered = ground.home / ground.shards(disturbed)[0].checkpoint
     whole = sum(file.stat().st_size for file in registered.iterdir())
     ballast = fill(small_disk, leaving_bytes=whole // 2)
@@ -119,9 +119,9 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_checkpoint_costs_an_attempt_and
     postgresql="its disk is the server's own affair; without room for its log it stops, as in fault 10"
 )
 def test_a_disk_without_room_for_a_checkpoint_or_the_word_of_it_holds_a_training_up_until_there_is_some(
-    small_disk: Path, ground: Ground
+    small_disk: Path, ground: Ground, tiny_backbone: Path
 ) -> None:
-    undisturbed, disturbed, worker = trained_past_a_checkpoint(ground)
+    undisturbed, disturbed, worker = trained_past_a_checkpoint(ground, tiny_backbone)
     ballast = fill(small_disk)
     worker.wake_runner()
     wait_until(lambda: worker.said("The database is away"), 240, saying="the database to refuse a write")
@@ -130,10 +130,9 @@ def test_a_disk_without_room_for_a_checkpoint_or_the_word_of_it_holds_a_training
     assert worker.drain() == 0
 
 
-def trained_past_a_checkpoint(ground: Ground) -> tuple[int, int, WorkerHandle]:
+def trained_past_a_checkpoint(ground: Ground, backbone: Path) -> tuple[int, int, WorkerHandle]:
     """A training nothing happened to, and an equal one that stands still beyond its first checkpoint."""
-    pytest.importorskip("torch")
-    spec = encoder_spec(ground)
+    spec = encoder_spec(backbone)
     undisturbed = ground.train(spec)
     quiet = ground.start_worker()
     assert ground.wait_for_end(undisturbed, timeout=240) == ["succeeded"]

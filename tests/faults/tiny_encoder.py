@@ -1,30 +1,24 @@
 """A Longformer small enough that a test can train it."""
 
-import subprocess
-import sys
+from pathlib import Path
 
 from postq.contracts.recipes import EncoderRecipe, LabelRecipe
 from postq.contracts.specs import TrainSpec
-from postq.models.corpus import Corpus
-from tests.faults.ground import Ground
+from tests.faults.stock import Stock
 
 
-def encoder_spec(ground: Ground, *, epochs: int = 2) -> TrainSpec:
-    """Train a tiny Longformer, made here and now, on corpus 1."""
-    with ground.database.reading() as session:
-        snapshot = ground.home / session.get_one(Corpus, 1).path
-    folder = ground.scratch / "tiny"
-    command = [
-        sys.executable,
-        "-m",
-        "postq.learning.encoder.backbones.tiny",
-        str(folder),
-        "--snapshot",
-        str(snapshot),
-    ]
-    subprocess.run(command, check=True, timeout=240, env=ground.environment(), capture_output=True)
+def build_backbone(folder: Path, stock: Stock) -> Path:
+    """A tiny Longformer with random weights, whose tokenizer has read corpus 1."""
+    from postq.learning.encoder.backbones.tiny import build_tiny_longformer, snapshot_texts
+
+    (corpus,) = stock.rows["corpus"]
+    return build_tiny_longformer(folder, texts=snapshot_texts(stock.home / corpus["path"]))
+
+
+def encoder_spec(backbone: Path, *, epochs: int = 2) -> TrainSpec:
+    """Train it on corpus 1."""
     recipe = EncoderRecipe(
-        backbone=str(folder),
+        backbone=str(backbone),
         max_tokens=64,
         epochs=epochs,
         batch_documents=4,

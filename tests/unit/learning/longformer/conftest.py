@@ -32,10 +32,9 @@ def one_thread_and_a_seed() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def emulations(request, tmp_path_factory):
+def emulations(shared_folder):
     """One folder for all workers of this run, since to build an emulation takes long."""
-    own = tmp_path_factory.getbasetemp()
-    folder = (own.parent if hasattr(request.config, "workerinput") else own) / "emulations"
+    folder = shared_folder / "emulations"
     folder.mkdir(exist_ok=True)
     return folder
 
