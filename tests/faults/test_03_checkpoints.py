@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from postq.crash_points import CrashPoint
-from postq.models.tables import event
+from postq.models.tables import event, shard
 from tests.faults.accounting import bundle_digest, check_invariants, check_no_orphans
 from tests.faults.ground import Ground, WorkerHandle
 from tests.faults.tiny_encoder import encoder_spec
@@ -21,6 +21,14 @@ CRASHES = (
     (CrashPoint.BEFORE_CHECKPOINT_RENAME, 2, "runner"),
 )
 """Each kills one process; the training goes on from whatever was registered before."""
+UNHURRIED = {"POSTQ_BACKOFF_SECONDS": "600"}
+"""For a worker that is not to start another runner after the one that was killed."""
+
+
+def let_go_on(ground: Ground, job_id: int) -> None:
+    """Take the wait after a failure away."""
+    with ground.database.transaction() as session:
+        session.execute(sa.update(shard).where(shard.c.job_id == job_id).values(not_before=None))
 
 
 def wait_for_words(worker: WorkerHandle, words: str) -> None:
@@ -43,13 +51,15 @@ def test_a_training_killed_at_every_step_of_a_checkpoint_ends_as_if_nothing_had_
     disturbed = ground.train(spec)
     for number, (point, nth, process) in enumerate(CRASHES):
         again = {**ground.at(point, nth=nth), "POSTQ_CRASH_ONCE": str(ground.scratch / f"crash-{number}")}
-        worker = ground.start_worker(**again, POSTQ_CRASH_BUDGET="10")
+        waits = {} if number == len(CRASHES) - 1 else UNHURRIED
+        worker = ground.start_worker(**again, **waits, POSTQ_CRASH_BUDGET="10")
         wait_until((ground.scratch / f"crash-{number}").exists, 240, saying=f"{point} to be reached")
         if process == "supervisor":
             assert worker.process.wait(timeout=60) == -signal.SIGKILL
         else:
             wait_for_words(worker, '"followed_by": "retry"')
             assert worker.drain() == 0
+            let_go_on(ground, disturbed)
         check_no_orphans(ground.home)
     ground.start_worker()
     assert ground.wait_for_end(disturbed, timeout=240) == ["succeeded"]
