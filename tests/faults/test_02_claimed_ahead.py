@@ -9,7 +9,7 @@ from postq.crash_points import CrashPoint
 from postq.models.attempt import AttemptOutcome
 from postq.models.tables import attempt
 from tests.faults.accounting import check_invariants, check_no_orphans, result_digest
-from tests.faults.ground import Ground
+from tests.faults.ground import Ground, is_stopped
 from tests.faults.stock import add_slow
 from tests.waiting import wait_until
 
@@ -77,8 +77,10 @@ def test_a_worker_that_drains_gives_both_its_shards_back(ground: Ground, slow_jo
         **ground.at(CrashPoint.CLAIMED_AHEAD, signal="STOP"), POSTQ_LEASE_SECONDS="60"
     )
     ground.wait_until_reached()
+    wait_until(lambda: is_stopped(first.pid))
     first.send(signal.SIGTERM)
-    assert first.drain() == 0
+    first.send(signal.SIGCONT)
+    assert first.process.wait(timeout=60) == 0
     # Then the one in hand is finished or given back, the other given back, and neither counted
     held = dict(attempts(ground, slow_job))
     one, other, _ = ground.shards(slow_job)
