@@ -17,7 +17,7 @@ from tests.faults.link import Link
 from tests.faults.matrix import Setting
 from tests.faults.servers import PrivatePostgres, PrivateRabbitMQ, running
 from tests.faults.stock import Stock, make_stock, put_files, put_rows
-from tests.faults.tiny_encoder import build_backbone
+from tests.faults.tiny_encoder import TrainedEncoder, train_undisturbed
 from tests.once import made_once
 
 
@@ -54,10 +54,10 @@ def stock(shared_folder: Path) -> Stock:
 
 
 @pytest.fixture(scope="session")
-def tiny_backbone(shared_folder: Path, stock: Stock) -> Path:
-    """A tiny Longformer that knows the words of corpus 1; made once a run."""
+def trained_encoder(shared_folder: Path, stock: Stock) -> TrainedEncoder:
+    """A tiny Longformer and how its training ends when nothing happens; made once a run."""
     pytest.importorskip("torch")
-    return made_once(shared_folder / "tiny", lambda folder: build_backbone(folder / "backbone", stock))
+    return made_once(shared_folder / "encoder", lambda folder: train_undisturbed(folder, stock))
 
 
 MakeGround = Callable[..., Ground]

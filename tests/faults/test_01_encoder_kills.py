@@ -1,7 +1,5 @@
 """Fault 1 for encoders: a classification killed, split and cut otherwise has the digest of a quiet one."""
 
-from pathlib import Path
-
 import pytest
 
 from postq.corpus.location import Input
@@ -11,7 +9,7 @@ from postq.registry.intake import add_corpus
 from tests.faults.accounting import check_invariants, result_digest
 from tests.faults.ground import Ground
 from tests.faults.stock import write_opinions
-from tests.faults.tiny_encoder import encoder_spec
+from tests.faults.tiny_encoder import TrainedEncoder
 
 pytest.importorskip("torch")
 
@@ -20,16 +18,16 @@ pytest.importorskip("torch")
 @pytest.mark.fault(1)
 @pytest.mark.usual("sqlite-embedded")
 def test_an_encoder_s_result_does_not_depend_on_how_its_work_was_cut(
-    ground: Ground, tiny_backbone: Path
+    ground: Ground, trained_encoder: TrainedEncoder
 ) -> None:
     # Given a tiny Longformer and what it finds when nothing happens, in shards of ten documents
-    trained = ground.train(encoder_spec(tiny_backbone, epochs=1))
-    quiet = ground.classify(bundle=f"job:{trained}", after_job_id=trained)
+    bundle = trained_encoder.put_on(ground)
+    quiet = ground.classify(bundle=bundle)
     ground.start_worker(**ground.at(CrashPoint.BEFORE_RESULT, nth=8), POSTQ_CRASH_BUDGET="1")
-    assert ground.wait_for_end(trained, quiet, timeout=240) == ["succeeded"] * 2
+    assert ground.wait_for_end(quiet, timeout=240) == ["succeeded"]
     # When the same is done in shards of 25, and the runner of the second one is killed, so that it is split
     ground.settings = ground.settings.model_copy(update={"shard_documents": 25})
-    disturbed = ground.classify(bundle=f"job:{trained}")
+    disturbed = ground.classify(bundle=bundle)
     assert ground.wait_for_end(disturbed, timeout=240) == ["succeeded"]
     # Then it is the same result to the last bit
     assert len(ground.shards(quiet)) == 6
@@ -41,7 +39,7 @@ def test_an_encoder_s_result_does_not_depend_on_how_its_work_was_cut(
 @pytest.mark.fault(1)
 @pytest.mark.usual("sqlite-embedded")
 def test_a_document_that_kills_the_runner_while_it_is_read_ahead_costs_one_attempt(
-    ground: Ground, tiny_backbone: Path
+    ground: Ground, trained_encoder: TrainedEncoder
 ) -> None:
     # Given two shards: in the first the runner lags, so that the second is read ahead, where it is killed
     poison = {40: "poisonslow", 65: "poisononce"}
@@ -49,16 +47,15 @@ def test_a_document_that_kills_the_runner_while_it_is_read_ahead_costs_one_attem
     added = add_corpus(ground.database, ground.settings, name="ahead", inputs=[Input(path=str(file))])
     assert added.id is not None
     ground.settings = ground.settings.model_copy(update={"shard_documents": 60})
-    trained, killed = ground.train(encoder_spec(tiny_backbone, epochs=1)), ground.scratch / "killed"
-    worker = ground.start_worker(POSTQ_TOKENISER_PROCESSES="1", POISON_ONCE=str(killed))
-    assert ground.wait_for_end(trained, timeout=240) == ["succeeded"]
+    bundle, killed = trained_encoder.put_on(ground), ground.scratch / "killed"
     # When a worker with a core to spare for tokens is at it
-    job_id = ground.classify(corpus_id=added.id, bundle=f"job:{trained}")
+    worker = ground.start_worker(POSTQ_TOKENISER_PROCESSES="1", POISON_ONCE=str(killed))
+    job_id = ground.classify(corpus_id=added.id, bundle=bundle)
     assert ground.wait_for_end(job_id, timeout=240) == ["succeeded"]
     # Then whichever shard is blamed has one crash, and all documents are there, as they would be without
     assert killed.exists()
     assert worker.said("The next shard was claimed.")
     assert sum(one.crashes for one in ground.shards(job_id)) == 1
-    again = ground.classify(corpus_id=added.id, bundle=f"job:{trained}")
+    again = ground.classify(corpus_id=added.id, bundle=bundle)
     assert ground.wait_for_end(again, timeout=240) == ["succeeded"]
     check_invariants(ground, job_id, digest=result_digest(ground, again))

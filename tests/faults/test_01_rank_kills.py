@@ -1,7 +1,5 @@
 """Fault 1 for a training in two processes: one of them, what started them, or the worker is killed."""
 
-from pathlib import Path
-
 import psutil
 import pytest
 import sqlalchemy as sa
@@ -10,7 +8,7 @@ from postq.crash_points import CrashPoint
 from postq.models.tables import attempt
 from tests.faults.accounting import bundle_digest, check_invariants, check_no_orphans
 from tests.faults.ground import Ground, WorkerHandle, lives, runners_of
-from tests.faults.tiny_encoder import encoder_spec
+from tests.faults.tiny_encoder import TrainedEncoder, encoder_spec
 from tests.waiting import wait_until
 
 pytest.importorskip("torch")
@@ -55,10 +53,10 @@ def kill(victim: str, ground: Ground, worker: WorkerHandle) -> None:
 @pytest.mark.fault(1, 3)
 @pytest.mark.parametrize(("victim", "outcomes"), VICTIMS, ids=["rank", "runner", "worker"])
 def test_a_training_in_two_processes_that_was_killed_goes_on_and_ends_as_if_nothing_had_been(
-    victim: str, outcomes: list[str], ground: Ground, tiny_backbone: Path
+    victim: str, outcomes: list[str], ground: Ground, trained_encoder: TrainedEncoder
 ) -> None:
     # Given how the training ends when nothing happens
-    spec = encoder_spec(tiny_backbone).model_copy(update={"devices": "all"})
+    spec = encoder_spec(trained_encoder.backbone).model_copy(update={"devices": "all"})
     undisturbed = ground.train(spec)
     quiet = ground.start_worker(device=TWO_PROCESSES)
     assert ground.wait_for_end(undisturbed, timeout=240) == ["succeeded"]

@@ -14,7 +14,7 @@ from postq.models.tables import attempt
 from tests.faults.accounting import bundle_digest, check_invariants
 from tests.faults.ground import PATIENT, Ground, WorkerHandle
 from tests.faults.stock import Stock
-from tests.faults.tiny_encoder import encoder_spec
+from tests.faults.tiny_encoder import TrainedEncoder, encoder_spec
 from tests.waiting import wait_until
 
 SECOND_EPOCH = 7
@@ -92,10 +92,10 @@ def test_a_disk_full_for_results_only_is_told_and_tried_again(
 @pytest.mark.fault(14)
 @pytest.mark.usual
 def test_a_disk_that_fills_up_in_the_middle_of_a_checkpoint_costs_an_attempt_and_changes_no_bit(
-    small_disk: Path, ground: Ground, tiny_backbone: Path
+    small_disk: Path, ground: Ground, trained_encoder: TrainedEncoder
 ) -> None:
     # Given a training beyond its first checkpoint, and room for half of another
-    undisturbed, disturbed, worker = trained_past_a_checkpoint(ground, tiny_backbone)
+    disturbed, worker = trained_past_a_checkpoint(ground, trained_encoder)
     registered = ground.home / ground.shards(disturbed)[0].checkpoint
     whole = sum(file.stat().st_size for file in registered.iterdir())
     ballast = fill(small_disk, leaving_bytes=whole // 2)
@@ -107,7 +107,7 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_checkpoint_costs_an_attempt_and
     assert ground.home / ground.shards(disturbed)[0].checkpoint == registered
     # And once there is room the training goes on from there and ends as if nothing had been
     ballast.unlink()
-    check_end(ground, undisturbed, disturbed)
+    check_end(ground, disturbed, trained_encoder)
     assert worker.drain() == 0
 
 
@@ -119,39 +119,34 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_checkpoint_costs_an_attempt_and
     postgresql="its disk is the server's own affair; without room for its log it stops, as in fault 10"
 )
 def test_a_disk_without_room_for_a_checkpoint_or_the_word_of_it_holds_a_training_up_until_there_is_some(
-    small_disk: Path, ground: Ground, tiny_backbone: Path
+    small_disk: Path, ground: Ground, trained_encoder: TrainedEncoder
 ) -> None:
-    undisturbed, disturbed, worker = trained_past_a_checkpoint(ground, tiny_backbone)
+    disturbed, worker = trained_past_a_checkpoint(ground, trained_encoder)
     ballast = fill(small_disk)
     worker.wake_runner()
     wait_until(lambda: worker.said("The database is away"), 240, saying="the database to refuse a write")
     ballast.unlink()
-    check_end(ground, undisturbed, disturbed)
+    check_end(ground, disturbed, trained_encoder)
     assert worker.drain() == 0
 
 
-def trained_past_a_checkpoint(ground: Ground, backbone: Path) -> tuple[int, int, WorkerHandle]:
-    """A training nothing happened to, and an equal one that stands still beyond its first checkpoint."""
-    spec = encoder_spec(backbone)
-    undisturbed = ground.train(spec)
-    quiet = ground.start_worker()
-    assert ground.wait_for_end(undisturbed, timeout=240) == ["succeeded"]
-    assert quiet.drain() == 0
-    disturbed = ground.train(spec)
+def trained_past_a_checkpoint(ground: Ground, encoder: TrainedEncoder) -> tuple[int, WorkerHandle]:
+    """A training that stands still beyond its first checkpoint."""
+    disturbed = ground.train(encoder_spec(encoder.backbone))
     freezing = ground.at(CrashPoint.TRAINING_STEP, nth=SECOND_EPOCH, signal="STOP")
     worker = ground.start_worker(**freezing, **PATIENT)
     ground.wait_until_reached(timeout=240)
     wait_until(lambda: ground.shards(disturbed)[0].checkpoint, 30, saying="a checkpoint to be registered")
-    return undisturbed, disturbed, worker
+    return disturbed, worker
 
 
-def check_end(ground: Ground, undisturbed: int, disturbed: int) -> None:
-    """The disturbed training failed for the disk alone, and made the other's bundle to the last bit."""
+def check_end(ground: Ground, disturbed: int, encoder: TrainedEncoder) -> None:
+    """The training failed for the disk alone, and made the undisturbed one's bundle to the last bit."""
     assert ground.wait_for_end(disturbed, timeout=240) == ["succeeded"]
     query = sa.select(attempt.c.outcome, attempt.c.failure).where(attempt.c.job_id == disturbed)
     *before, last = ground.all(query.order_by(attempt.c.id))
     assert {tuple(one) for one in before} == {(AttemptOutcome.FAILED, FailureClass.DISK_FULL)}
     assert last.outcome == AttemptOutcome.COMMITTED
-    assert bundle_digest(ground, disturbed) == bundle_digest(ground, undisturbed)
-    check_invariants(ground, undisturbed, disturbed)
+    assert bundle_digest(ground, disturbed) == encoder.digest
+    check_invariants(ground, disturbed)
     wait_until(lambda: not list((ground.home / "checkpoints").glob("job-*")), 30)
