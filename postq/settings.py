@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import platformdirs
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -43,10 +43,10 @@ class Settings(BaseSettings):
     corpus_roots: tuple[str, ...] = ()
     """Folders and URL prefixes corpora may be read from; empty means anywhere this user can read."""
 
-    lease_seconds: float = Field(60.0, gt=0)
+    lease_seconds: float = Field(60.0, gt=0, allow_inf_nan=False)
     """How long a claimed shard belongs to its worker without a renewal."""
-    renew_seconds: float = Field(15.0, gt=0)
-    """How often a supervisor renews its lease; must be well under `lease_seconds`."""
+    renew_seconds: float = Field(15.0, gt=0, validate_default=True)
+    """How often a supervisor renews its lease; at most half of `lease_seconds`."""
     poll_seconds: float = Field(1.0, gt=0)
     """How often an idle worker looks for ready shards without having been nudged."""
     reconcile_seconds: float = Field(10.0, gt=0)
@@ -95,6 +95,14 @@ class Settings(BaseSettings):
     def _broker_is_known(cls, value: SecretStr) -> SecretStr:
         if not value.get_secret_value().startswith(BROKERS):
             raise ValueError(f"it must begin with one of {', '.join(BROKERS)}")
+        return value
+
+    @field_validator("renew_seconds")
+    @classmethod
+    def _renewed_in_time(cls, value: float, info: ValidationInfo) -> float:
+        lease = info.data.get("lease_seconds")
+        if lease is not None and 2 * value > lease:
+            raise ValueError(f"at {value:g} it is more than half of lease_seconds, which is {lease:g}")
         return value
 
     @field_validator("home")

@@ -7,6 +7,10 @@ import typer
 
 WAITING = "Waiting"
 PLACEMENT = "Placement"
+LARGEST_NUMBER = 2**63 - 1
+"""Of a job; databases know no larger one."""
+LARGEST_BATCH = 2**31 - 1
+"""Tokens."""
 
 
 def switch(*names: str, help: str, panel: str | None = None) -> Any:
@@ -26,7 +30,10 @@ def precision(where: str, *, panel: str | None = None) -> Any:
 
 Json = Annotated[bool, switch("--json", help="Print JSON with documented keys instead of a table.")]
 Yes = Annotated[bool, switch("--yes", help="Do it; without it nothing is removed.")]
-JobNumber = Annotated[int, typer.Argument(metavar="JOB", min=1, help="The job's number.", show_default=False)]
+JobNumber = Annotated[
+    int,
+    typer.Argument(metavar="JOB", min=1, max=LARGEST_NUMBER, help="The job's number.", show_default=False),
+]
 CorpusReference = Annotated[
     str, typer.Argument(metavar="CORPUS", help="A corpus: NAME (newest version), NAME@VERSION or its number.")
 ]
@@ -73,7 +80,13 @@ IdempotencyKey = Annotated[
 ]
 After = Annotated[
     int | None,
-    typer.Option(metavar="JOB", min=1, help="Start only when that job has succeeded.", show_default=False),
+    typer.Option(
+        metavar="JOB",
+        min=1,
+        max=LARGEST_NUMBER,
+        help="Start only when that job has succeeded.",
+        show_default=False,
+    ),
 ]
 PrecisionName = Literal["auto", "fp32", "bf16"]
 Precision = Annotated[PrecisionName | None, precision("; by default what its bundle's recipe says")]
@@ -82,7 +95,8 @@ MaxTokensPerBatch = Annotated[
     typer.Option(
         metavar="N",
         min=1,
-        help="Tokens in one batch of an encoder; lower needs less memory. By default 65536 for a Longformer "
+        max=LARGEST_BATCH,
+        help="Tokens in one batch of an encoder; lower needs less memory. By default 131072 for a Longformer "
         "on CUDA and 16384 otherwise, but one document at a time on a CPU, so that the result is the same "
         "however the work is cut.",
         show_default=False,

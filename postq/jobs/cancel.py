@@ -8,11 +8,15 @@ from sqlalchemy.orm import Session
 from postq.errors import Conflict, NotFound
 from postq.jobs.events import EventLine, write_event
 from postq.jobs.finish import follow, settle
+from postq.jobs.lapsed import take_back_lapsed
 from postq.jobs.states import JOB_TERMINAL, move_jobs, move_shards
 from postq.models.job import JobState
 from postq.models.shard import ShardState
 from postq.models.tables import job, shard
 from postq.settings import Settings
+
+AT_ONCE = 1_000
+"""Most shards without a worker that one call takes back; the next call goes on, or a worker."""
 
 
 def cancel(
@@ -20,8 +24,9 @@ def cancel(
 ) -> JobState:
     """Ask the job to end; returns the state it is in now: cancelled, or running until its workers stop.
 
-    Ready shards are cancelled at once. A leased one ends when its worker renews, or commits if it is done
-    first: if no shard is left out in the end, the job has succeeded. Asking twice is harmless.
+    Ready shards are cancelled at once, and so are those whose worker is gone. A leased one ends when its
+    worker renews, or commits if it is done first: if no shard is left out in the end, the job has succeeded.
+    Asking twice is harmless.
     Raises NotFound, or Conflict when the job has ended otherwise.
     """
     state = _state(session, job_id)
@@ -49,6 +54,7 @@ def cancel(
         follow(session, job_id, now=now, settings=settings)
     else:
         cancel_ready_shards(session, job_id, now=now)
+        take_back_lapsed(session, now=now, settings=settings, at_most=AT_ONCE, job_id=job_id)
         settle(session, job_id, now=now, settings=settings)
     return _state(session, job_id)
 

@@ -1,28 +1,31 @@
 """Firing schedules: each due slot becomes one job, or one line saying why it did not, in one transaction."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import islice, takewhile
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from postq.contracts.specs import ClassifySpec, Requirements
 from postq.db import insert_if_absent, storable
-from postq.errors import Conflict, PostqError
+from postq.errors import BadInput, Conflict, PostqError
 from postq.jobs.cancel import cancel
 from postq.jobs.maintenance import Counts
 from postq.jobs.slots import newest_slot, next_slot, slots_after
 from postq.jobs.states import JOB_TERMINAL
 from postq.jobs.submit import submit
-from postq.models.job import Job
+from postq.models.job import Job, JobState
 from postq.models.schedule import Fire, MissedPolicy, OverlapPolicy, Schedule
 from postq.models.tables import fire as fire_table
 from postq.models.tables import schedule as table
 from postq.registry.corpora import resolve_corpus
 from postq.settings import Settings
+
+_log = structlog.get_logger()
 
 ON_TIME = timedelta(minutes=5)
 """A slot fired later than this was missed."""
@@ -32,7 +35,7 @@ SLOTS_AT_ONCE = 100
 
 def fire_due_schedules(session: Session, *, now: datetime, settings: Settings) -> Counts:
     """Fire every schedule whose next slot has come. Any number of workers may do this at once: the unique
-    (schedule, slot) lets one of them win.
+    (schedule, slot) lets one of them win. One that cannot be fired does not hold up the others.
     """
     due = (
         sa.select(Schedule)
@@ -47,9 +50,19 @@ def fire_due_schedules(session: Session, *, now: datetime, settings: Settings) -
     )
     fired = 0
     for found in session.scalars(due).all():
-        for slot, outcome in _due_slots(found, now):
-            fired += _fire_slot(session, found, slot, outcome, now=now, settings=settings)
+        try:
+            with session.begin_nested():
+                fired += _fire(session, found, now=now, settings=settings)
+        except BadInput as exc:  # a zone that this machine does not know; another may
+            _log.warning("A schedule cannot be fired here.", schedule=found.name, reason=exc.message)
     return Counts(changed=fired)
+
+
+def _fire(session: Session, of: Schedule, *, now: datetime, settings: Settings) -> int:
+    return sum(
+        _fire_slot(session, of, slot, outcome, now=now, settings=settings)
+        for slot, outcome in _due_slots(of, now)
+    )
 
 
 def submit_fire(
@@ -125,16 +138,15 @@ def _fire_slot(
 def _try_to_submit(
     session: Session, of: Schedule, slot: datetime, *, now: datetime, settings: Settings
 ) -> str:
-    before = _unfinished_job(session, of)
-    if before is not None and of.overlap is OverlapPolicy.SKIP:
-        return f"skipped: overlap with job {before}"
+    before = _unfinished_jobs(session, of)
+    if before and of.overlap is OverlapPolicy.SKIP:
+        return f"skipped: overlap with job {before[-1]}"
     try:
         with session.begin_nested():
-            if before is not None and of.overlap is OverlapPolicy.CANCEL_OLD:
-                with suppress(Conflict):  # it ended since it was looked up: nothing is left to cancel
-                    reason = f"schedule {of.name} fired again"
-                    cancel(session, before, now=now, settings=settings, reason=reason)
-            submit_fire(session, of, slot=slot, now=now, settings=settings, after_job_id=before)
+            if of.overlap is OverlapPolicy.CANCEL_OLD:
+                before = _cancel_all(session, of, before, now=now, settings=settings)
+            last = before[-1] if before else None
+            submit_fire(session, of, slot=slot, now=now, settings=settings, after_job_id=last)
     except PostqError as exc:
         return storable(f"failed: {exc.message} {exc.hint}")
     return "fired"
@@ -169,13 +181,29 @@ def _corpus_id(session: Session, of: Schedule) -> int:
     return corpus_id
 
 
-def _unfinished_job(session: Session, of: Schedule) -> int | None:
-    return session.scalar(
-        sa.select(col(Job.id))
-        .where(col(Job.schedule_id) == of.id, col(Job.state).not_in(JOB_TERMINAL))
-        .order_by(col(Job.id).desc())
-        .limit(1)
+def _cancel_all(
+    session: Session, of: Schedule, jobs: Sequence[int], *, now: datetime, settings: Settings
+) -> list[int]:
+    """Those of the jobs that are still stopping."""
+    stopping = []
+    for job_id in jobs:
+        with suppress(Conflict):  # it ended since it was looked up: nothing is left to cancel
+            reason = f"schedule {of.name} fired again"
+            state = cancel(session, job_id, now=now, settings=settings, reason=reason)
+            stopping += [] if state in JOB_TERMINAL else [job_id]
+    return stopping
+
+
+def _unfinished_jobs(session: Session, of: Schedule) -> list[int]:
+    """Numbers of its jobs that have not ended, the one to wait for last: one that waits for others itself,
+    or else the oldest, so that a run asked for in between is not all that is waited for.
+    """
+    unfinished = sa.select(col(Job.id), col(Job.state)).where(
+        col(Job.schedule_id) == of.id, col(Job.state).not_in(JOB_TERMINAL)
     )
+    rows = session.execute(unfinished).all()
+    waiting = sorted(row.id for row in rows if row.state is JobState.BLOCKED)
+    return [*sorted((row.id for row in rows if row.state is not JobState.BLOCKED), reverse=True), *waiting]
 
 
 def _slot_of(of: Schedule, slot: datetime) -> tuple[sa.ColumnElement[bool], ...]:

@@ -59,7 +59,7 @@ def reason_of(
         return found.reason
     held = _held(shards)
     if found.cancel_requested_at is not None:
-        return f"is being cancelled: waits for {counted(held, 'running shard')} to stop"
+        return f"is being cancelled: {_stopping(held)}"
     if found.state is JobState.BLOCKED:
         return f"waits for job {found.after_job_id} ({before or 'gone'})"
     if held:
@@ -68,6 +68,12 @@ def reason_of(
         return _worker_gone(found, workers)
     ready = shards.get(ShardState.READY)
     return _waits(found, ready, workers=workers, unfit=unfit, overdue=overdue, failure=failure, now=now)
+
+
+def _stopping(held: int) -> str:
+    if held:
+        return f"waits for {counted(held, 'running shard')} to stop"
+    return "its worker is gone; cancel it again, or start a worker"
 
 
 def _worker_gone(found: Job, workers: Sequence[Worker]) -> str:

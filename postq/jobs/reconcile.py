@@ -6,13 +6,12 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from postq.contracts.failure import FailureClass
 from postq.jobs.cancel import cancel_ready_shards
 from postq.jobs.finish import follow, settle
 from postq.jobs.firing import fire_due_schedules
-from postq.jobs.leases import lease_of
+from postq.jobs.lapsed import take_back_lapsed
 from postq.jobs.maintenance import Counts
-from postq.jobs.retries import Action, fail_attempt
+from postq.jobs.retries import Action
 from postq.jobs.states import JOB_TERMINAL, SHARD_OPEN
 from postq.jobs.workers import STOPPED, silence
 from postq.models.attempt import AttemptOutcome
@@ -31,26 +30,8 @@ Act = Callable[..., Counts]
 
 
 def expire_leases(session: Session, *, now: datetime, settings: Settings) -> Counts:
-    """Take back every shard whose lease ran out: its worker, machine or network is gone, or was frozen."""
-    expired = (
-        sa.select(shard.c.id)
-        .where(shard.c.state == ShardState.LEASED, shard.c.lease_until < now)
-        .order_by(shard.c.job_id, shard.c.id)
-        .limit(AT_ONCE)
-        .with_for_update(skip_locked=True)
-    )
-    actions = []
-    for shard_id in session.scalars(expired).all():
-        lease = lease_of(session, shard_id)
-        outcome = fail_attempt(
-            session,
-            lease,
-            failure=FailureClass.LOST,
-            message=f"the lease of worker {lease.worker_id} ran out",
-            now=now,
-            settings=settings,
-        )
-        actions.append(outcome.action)
+    """Take back every shard whose lease ran out."""
+    actions = take_back_lapsed(session, now=now, settings=settings, at_most=AT_ONCE)
     kinds = ("any", "cpu", "cuda", "mps") if Action.RETRY in actions or Action.SPLIT in actions else ()
     return Counts(changed=len(actions), device_kinds=kinds)
 

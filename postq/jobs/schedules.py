@@ -11,7 +11,7 @@ from sqlmodel import col
 from postq.contracts.recipes import Precision
 from postq.contracts.specs import Requirements
 from postq.db import insert_if_absent
-from postq.errors import Conflict, NotFound
+from postq.errors import BadInput, Conflict, NotFound
 from postq.jobs.firing import submit_fire
 from postq.jobs.slots import next_slot
 from postq.models.job import JobState
@@ -50,9 +50,11 @@ def add_schedule(
 ) -> Schedule:
     """Record a schedule; the name of a removed one may be used again and keeps its history.
 
-    Raises BadInput for a wrong expression or zone, NotFound for the corpus or bundle, Conflict for a name
-    in use.
+    Raises BadInput for a wrong expression or zone or an empty name, NotFound for the corpus or bundle, and
+    Conflict for a name in use.
     """
+    if not name.strip():
+        raise BadInput("The schedule has no name.", hint="Give it one, such as nightly.")
     hold_corpus(session, corpus)
     hold_bundle(session, bundle)
     values = {

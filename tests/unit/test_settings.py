@@ -57,6 +57,18 @@ def refusal() -> SettingsInvalid:
     return refused.value
 
 
+@pytest.mark.parametrize(("lease", "renew"), [("1", "100"), ("20", None), ("inf", "1")])
+def test_a_lease_that_could_not_be_renewed_in_time_is_refused(
+    lease: str, renew: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTQ_LEASE_SECONDS", lease)
+    if renew is not None:
+        monkeypatch.setenv("POSTQ_RENEW_SECONDS", renew)
+    found = refusal()
+    assert "is not usable" in found.message
+    assert "lease_seconds" in found.message
+
+
 @pytest.mark.parametrize("name", ["nope.toml", "."])
 def test_a_settings_file_that_was_named_and_is_none_is_refused(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -28,7 +28,11 @@ def status(
     job: Annotated[
         int | None,
         typer.Argument(
-            metavar="JOB", min=1, help="A job's number; without it, all jobs.", show_default=False
+            metavar="JOB",
+            min=1,
+            max=options.LARGEST_NUMBER,
+            help="A job's number; without it, all jobs.",
+            show_default=False,
         ),
     ] = None,
     state: Annotated[

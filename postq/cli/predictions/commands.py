@@ -107,7 +107,10 @@ QUARANTINED: "Listing[QuarantineView]" = Listing(
     ),
 )
 
-Job = Annotated[int | None, typer.Option(metavar="JOB", min=1, help="Of this job.", show_default=False)]
+Job = Annotated[
+    int | None,
+    typer.Option(metavar="JOB", min=1, max=options.LARGEST_NUMBER, help="Of this job.", show_default=False),
+]
 Corpus = Annotated[
     str | None, typer.Option(metavar="CORPUS", help="Of this corpus version.", show_default=False)
 ]

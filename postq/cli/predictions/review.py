@@ -88,7 +88,12 @@ LISTING: "Listing[ReviewItem]" = Listing(
 def review(
     ctx: typer.Context,
     *,
-    job: Annotated[int, typer.Option(metavar="JOB", min=1, help="A classification.", show_default=False)],
+    job: Annotated[
+        int,
+        typer.Option(
+            metavar="JOB", min=1, max=options.LARGEST_NUMBER, help="A classification.", show_default=False
+        ),
+    ],
     limit: Annotated[int, typer.Option(metavar="N", min=1, max=1_000_000, help="Most documents.")] = 20,
     levels: Levels = "0.63,0.93",
     risk: Annotated[

@@ -289,10 +289,13 @@ def _slot(row: "Schedule") -> str:
 
 
 def _on_its_clock(row: "Schedule", moment: "datetime") -> str:
-    """A moment on the clock of the schedule's own zone."""
-    from zoneinfo import ZoneInfo
+    """A moment on the clock of the schedule's own zone, or in UTC where this machine does not know that."""
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-    return f"{moment.astimezone(ZoneInfo(row.timezone)):%Y-%m-%d %H:%M %Z}"
+    try:
+        return f"{moment.astimezone(ZoneInfo(row.timezone)):%Y-%m-%d %H:%M %Z}"
+    except ZoneInfoNotFoundError:
+        return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
 app = group("Classify what is new in a corpus at set times.", add, list_all, pause, resume, remove, run_now)

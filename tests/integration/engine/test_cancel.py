@@ -9,6 +9,7 @@ from postq.jobs.cancel import cancel
 from postq.jobs.claims import claim
 from postq.jobs.leases import Lease, Renewal, held_by, release, renew
 from postq.jobs.prune import forget_job
+from postq.jobs.queries import job_view
 from postq.jobs.retries import Action
 from postq.jobs.retry import retry_job
 from postq.jobs.states import move_shards
@@ -50,6 +51,19 @@ def test_a_ready_job_is_cancelled_at_once(two_shards: World) -> None:
     assert ask_to_cancel(two_shards) is JobState.CANCELLED
     assert two_shards.claim() is None
     two_shards.verify_all()
+
+
+def test_a_job_whose_worker_is_gone_is_cancelled_at_once(two_shards: World) -> None:
+    world = two_shards
+    lease = world.must_claim()
+    assert ask_to_cancel(world) is JobState.RUNNING
+    world.later(world.settings.lease_seconds + 1)
+    with world.database.reading() as session:
+        reason = job_view(session, 1, now=world.now, settings=world.settings).reason
+    assert reason == "is being cancelled: its worker is gone; cancel it again, or start a worker"
+    assert ask_to_cancel(world) is JobState.CANCELLED
+    assert not renewal(world, lease).held
+    world.verify_all()
 
 
 def test_a_running_job_stops_when_its_workers_renew(two_shards: World) -> None:

@@ -24,7 +24,10 @@ from postq.db import database_now, open_database
 from postq.settings import load_settings
 from tests.integration.engine.world import World
 
-settings = load_settings(home=Path(sys.argv[2]), database_url=sys.argv[3], lease_seconds=float(sys.argv[4]))
+lease = float(sys.argv[4])
+settings = load_settings(
+    home=Path(sys.argv[2]), database_url=sys.argv[3], lease_seconds=lease, renew_seconds=lease / 4
+)
 world = World(open_database(settings), settings)
 
 def tick():

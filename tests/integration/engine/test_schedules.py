@@ -11,6 +11,7 @@ from postq.contracts.specs import Requirements
 from postq.errors import BadInput, Conflict, NotFound
 from postq.jobs import firing
 from postq.jobs.firing import fire_due_schedules
+from postq.jobs.leases import renew
 from postq.jobs.schedules import (
     add_schedule,
     list_schedules,
@@ -20,7 +21,7 @@ from postq.jobs.schedules import (
     run_now,
 )
 from postq.models.job import JobState
-from postq.models.schedule import Fire, MissedPolicy, OverlapPolicy
+from postq.models.schedule import Fire, MissedPolicy, OverlapPolicy, Schedule
 from postq.registry.bundles import drop_alias, set_alias
 from tests.integration.engine.world import World
 
@@ -158,10 +159,50 @@ def test_a_run_that_ends_while_it_is_to_be_cancelled_costs_no_fire(
     fire(world)
     world.work_off()
     # Given that it was still going when it was looked up
-    monkeypatch.setattr(firing, "_unfinished_job", lambda session, of: 1)
+    monkeypatch.setattr(firing, "_unfinished_jobs", lambda session, of: [1])
     at(world, "03-04 02:00:01")
     assert fire(world) == 1
     assert fires(world)[-1][1] == "fired"
+
+
+@pytest.mark.parametrize("overlap", [OverlapPolicy.CANCEL_OLD, OverlapPolicy.QUEUE])
+def test_a_run_asked_for_in_between_is_not_all_that_is_looked_at(
+    overlap: OverlapPolicy, nightly: World
+) -> None:
+    world = nightly
+    add(world, overlap=overlap)
+    at(world, "03-03 02:00:01")
+    fire(world)
+    lease = world.must_claim()
+    with world.session() as session:
+        run_now(session, "nightly", now=world.now, settings=world.settings)
+    at(world, "03-04 02:00:01")
+    with world.session() as session:
+        assert renew(session, lease, now=world.now, lease_seconds=60).held
+    assert fire(world) == 1
+    # Then the new run waits for the one that is running, which is stopped if the schedule says so
+    assert world.job(3).after_job_id == lease.job_id == 1
+    stopped = overlap is OverlapPolicy.CANCEL_OLD
+    assert (world.job(1).cancel_requested_at is not None) is stopped
+    assert world.state(2) is (JobState.CANCELLED if stopped else JobState.READY)
+    assert world.state(3) is JobState.BLOCKED
+
+
+def test_a_schedule_in_a_zone_that_is_unknown_here_does_not_hold_up_the_others(nightly: World) -> None:
+    world = nightly
+    add(world, name="abroad")
+    add(world, name="here")
+    with world.session() as session:
+        session.execute(
+            sa.update(Schedule).where(Schedule.name == "abroad").values(timezone="Europe/Nowhere")
+        )
+    at(world, "03-03 02:00:01")
+    assert fire(world) == 1
+    assert len(fires(world)) == 1
+    # And it is fired by a worker that knows the zone
+    with world.session() as session:
+        session.execute(sa.update(Schedule).values(timezone="UTC"))
+    assert fire(world) == 1
 
 
 def test_a_fire_that_cannot_be_submitted_says_why_and_the_schedule_goes_on(nightly: World) -> None:
@@ -240,6 +281,7 @@ def test_a_removed_name_can_be_used_again(nightly: World) -> None:
     [
         ({"cron": "every night"}, BadInput, "not a cron expression"),
         ({"cron": "61 2 * * *"}, BadInput, "not a cron expression"),
+        ({"name": " "}, BadInput, "no name"),
         ({"timezone": "Europe/Berlinn"}, BadInput, "Europe/Berlin"),
         ({"corpus": "opinion"}, NotFound, "opinions"),
         ({"bundle": "posture"}, NotFound, "postures"),
