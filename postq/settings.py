@@ -108,7 +108,10 @@ class Settings(BaseSettings):
     @field_validator("home")
     @classmethod
     def _absolute_home(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+        try:
+            return value.expanduser().absolute()
+        except RuntimeError as exc:  # ~name of nobody
+            raise ValueError("its ~ stands for no folder") from exc
 
     @classmethod
     def settings_customise_sources(

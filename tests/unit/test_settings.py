@@ -57,6 +57,11 @@ def refusal() -> SettingsInvalid:
     return refused.value
 
 
+def test_the_home_of_a_user_who_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSTQ_HOME", "~nobody-of-that-name")
+    assert refusal().message == "Setting 'home' is not usable: its ~ stands for no folder."
+
+
 @pytest.mark.parametrize(("lease", "renew"), [("1", "100"), ("20", None), ("inf", "1")])
 def test_a_lease_that_could_not_be_renewed_in_time_is_refused(
     lease: str, renew: str | None, monkeypatch: pytest.MonkeyPatch
