@@ -36,6 +36,10 @@ SIGNAL_SECONDS = 0.5
 """How soon a signal is heeded that did not interrupt the first thread's wait: another thread took it, or it
 came in the moment the wait began. Python handles signals in the first thread only, and only while it runs."""
 
+DRAINS, SPARE_SECONDS = 3, 5.0
+"""A drain may wait `drain_seconds` for the runner, again for a result to be stored and for a lease to be
+given back. Later than that something stands still, such as a connection to a server that is frozen."""
+
 _log = structlog.get_logger()
 
 
@@ -144,6 +148,10 @@ class WorkerProcess:
         if self._dispatcher.draining and insists(number):
             os._exit(128 + number)
         self._dispatcher.drain()
+        limit = DRAINS * self._settings.drain_seconds + SPARE_SECONDS
+        late = threading.Timer(limit, _end_all_the_same, args=(number, limit))
+        late.daemon = True
+        late.start()
 
     def _say_goodbye(self) -> None:
         heard = {
@@ -193,3 +201,8 @@ class WorkerProcess:
             live = live_workers(session, now=database_now(session), settings=self._settings)
         here = sum(worker.hostname == self._hostname for worker in live)
         return share_of_cores(workers_here=here, cpu_threads=self._settings.cpu_threads)
+
+
+def _end_all_the_same(number: int, seconds: float) -> None:
+    _log.error("The worker did not come to its end and is ended; its leases run out.", seconds=seconds)
+    os._exit(128 + number)

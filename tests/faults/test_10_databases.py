@@ -111,6 +111,28 @@ def test_a_worker_cut_off_past_its_lease_stops_computing_and_is_fenced(
 
 
 @pytest.mark.fault(12)
+@pytest.mark.usual("postgresql-embedded")
+@no_server
+def test_a_worker_that_drains_while_the_database_stands_still_ends_all_the_same(
+    ground: Ground, link: MakeLink, stock: Stock
+) -> None:
+    # Given an idle worker that has looked for work through a link which then stands still
+    cable = link(ground.database_url)
+    far_away = {"POSTQ_DATABASE_URL": cable.through(ground.database_url)}
+    worker = ground.start_worker(POSTQ_DRAIN_SECONDS="0.5", **far_away)
+    first = ground.classify()
+    assert ground.wait_for_end(first) == ["succeeded"]
+    cable.set("frozen")
+    # Then it ends, and another worker goes on
+    assert worker.drain() == 128 + signal.SIGTERM
+    check_no_orphans(ground.home)
+    ground.start_worker()
+    second = ground.classify()
+    assert ground.wait_for_end(second) == ["succeeded"]
+    check_invariants(ground, first, second, digest=stock.digest)
+
+
+@pytest.mark.fault(12)
 @pytest.mark.usual("sqlite-embedded")
 @pytest.mark.never(postgresql="it has no lock that keeps everybody from writing; its link is cut instead")
 def test_a_worker_kept_from_writing_past_its_lease_stops_computing_and_works_on(
