@@ -272,16 +272,23 @@ def run_now(
 def _next(view: "ScheduleView") -> str:
     if view.schedule.paused:
         return "paused"
-    return _slot(view.schedule).partition("-")[2]
+    return _without_this_year(_slot(view.schedule))
 
 
 def _last(view: "ScheduleView") -> str:
     """When the latest slot was, what became of it, and how its job is."""
     if view.last_fire is None:
         return ""
-    when = _on_its_clock(view.schedule, view.last_fire.slot).partition("-")[2]
+    when = _without_this_year(_on_its_clock(view.schedule, view.last_fire.slot))
     state = f": {view.last_state.value}" if view.last_state else ""
     return f"{when} {view.last_fire.outcome}{state}"
+
+
+def _without_this_year(moment: str) -> str:
+    """`11-28 02:00 UTC`, or all of it where the year is another one."""
+    from datetime import UTC, datetime
+
+    return moment.removeprefix(f"{datetime.now(UTC).year}-")
 
 
 def _slot(row: "Schedule") -> str:
