@@ -40,7 +40,7 @@ class SplitRecipe(Record):
 
     train: float = Field(0.70, gt=0, lt=1)
     validation: float = Field(0.15, gt=0, lt=1)
-    seed: int = Field(42, ge=0, lt=2**32)
+    seed: int = Field(42, ge=0, lt=2**63)
     method: Literal["stratified", "random"] = "stratified"
     """`stratified` keeps near-duplicate clusters together and balances labels; `random` is the preset's."""
     official: bool = True
@@ -89,7 +89,7 @@ class TfidfRecipe(Record):
     facets: Facets | None = Field(None, exclude_if=is_none)
     """What is known of the labels, from the file given with `--facets`; kept here, so that a training can be
     done again without the file."""
-    seed: int = Field(42, ge=0, lt=2**32)
+    seed: int = Field(42, ge=0, lt=2**63)
 
     @model_validator(mode="before")
     @classmethod
@@ -164,7 +164,7 @@ class EncoderRecipe(Record):
     facets: Facets | None = Field(None, exclude_if=is_none)
     """What is known of the labels, from the file given with `--facets`; kept here, so that a training can be
     done again without the file."""
-    seed: int = Field(42, ge=0, lt=2**32)
+    seed: int = Field(42, ge=0, lt=2**63)
 
 
 def over_one(split: SplitRecipe) -> str:
@@ -199,7 +199,7 @@ class EnsembleRecipe(Record):
     members: tuple[str, ...]
     """Digests of the members, in order."""
     thresholds: ThresholdMethod
-    seed: int = Field(42, ge=0, lt=2**32)
+    seed: int = Field(42, ge=0, lt=2**63)
 
 
 Recipe = Annotated[TfidfRecipe | EncoderRecipe, Field(discriminator="model")]

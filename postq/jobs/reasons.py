@@ -59,7 +59,7 @@ def reason_of(
         return found.reason
     held = _held(shards)
     if found.cancel_requested_at is not None:
-        return f"is being cancelled: {_stopping(held)}"
+        return f"is being cancelled: {_stopping(held, shards)}"
     if found.state is JobState.BLOCKED:
         return f"waits for job {found.after_job_id} ({before or 'gone'})"
     if held:
@@ -70,8 +70,8 @@ def reason_of(
     return _waits(found, ready, workers=workers, unfit=unfit, overdue=overdue, failure=failure, now=now)
 
 
-def _stopping(held: int) -> str:
-    if held:
+def _stopping(held: int, shards: ShardsByState) -> str:
+    if held or ShardState.LEASED not in shards:
         return f"waits for {counted(held, 'running shard')} to stop"
     return "its worker is gone; cancel it again, or start a worker"
 
