@@ -45,7 +45,8 @@ def position_capacity(model: nn.Module) -> int:
     if found is not None:
         return found.tokens
     config: Any = model.config
-    return int(getattr(config, "max_position_embeddings", None) or 2**31 - 1)
+    stated = int(getattr(config, "max_position_embeddings", None) or 0)
+    return stated if stated > 0 else 2**31 - 1  # XLNet's -1 says that there is no limit
 
 
 def extend_positions(model: nn.Module, *, tokens: int) -> bool:

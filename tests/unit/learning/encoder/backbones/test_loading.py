@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -222,6 +223,13 @@ def test_positions_that_are_not_a_learned_table_are_not_extended(model: Callable
     assert "chunk" in refused.value.hint
     assert made.config.max_position_embeddings == 32
     assert not extend_positions(made, tokens=32)
+
+
+@pytest.mark.parametrize(("stated", "capacity"), [(512, 512), (-1, 2**31 - 1), (None, 2**31 - 1)])
+def test_without_a_table_a_model_takes_what_its_config_states(stated: int | None, capacity: int) -> None:
+    model = torch.nn.Module()
+    model.config = SimpleNamespace(max_position_embeddings=stated)  # type: ignore[assignment]
+    assert position_capacity(model) == capacity
 
 
 @pytest.mark.parametrize(
