@@ -1,5 +1,6 @@
 """The engine beside a model of it: random claims, renewals, commits, failures, cancels and passing time."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -135,6 +136,7 @@ class EngineMachine(RuleBasedStateMachine):
             with self.world.session() as session:
                 cancel(session, job_id, now=self.world.now, settings=self.world.settings)
             assert not ended
+            self.drop_expired({one.id for one in self.world.shards(job_id)})
         except Conflict:
             assert ended
 
@@ -162,9 +164,10 @@ class EngineMachine(RuleBasedStateMachine):
         if self.is_held(lease):
             del self.held[lease.shard_id]
 
-    def drop_expired(self) -> None:
+    def drop_expired(self, among: Collection[int] | None = None) -> None:
+        """Leases that ran out, of these shards or of all, are taken back."""
         for shard_id, (_, until) in list(self.held.items()):
-            if until < self.world.now:
+            if until < self.world.now and (among is None or shard_id in among):
                 del self.held[shard_id]
 
     def teardown(self) -> None:
