@@ -34,6 +34,7 @@ from benchmarks._longformer import (
 from benchmarks.recording import record
 from postq.contracts.device import Device
 from postq.learning.encoder.forward.calling import scoring_form
+from postq.learning.encoder.forward.compute import placed
 from postq.learning.encoder.forward.inference import document_logits, token_budget
 from postq.learning.encoder.tokens.tokeniser import TokenisedText
 from postq.learning.longformer import accelerate, plan_batches
@@ -221,7 +222,7 @@ def told(works: Mapping[str, Callable[[], object]]) -> dict[str, Callable[[], ob
 
 def as_scored(layers: int) -> nn.Module:
     """The same model as `classify-corpus` runs it: parameters in float32, products narrowed once."""
-    return scoring_form(base_model(layers=layers).cuda())
+    return scoring_form(placed(base_model(layers=layers), torch.device("cuda")))
 
 
 def run_scoring(form: nn.Module, docs: Sequence[torch.Tensor], tokens: int) -> None:
