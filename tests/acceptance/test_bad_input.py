@@ -258,6 +258,23 @@ def test_a_file_that_is_no_database_is_told(user: User) -> None:
     refused(user, "status", code=6, says="cannot be used")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("status",),
+        ("cancel",),
+        ("retry",),
+        ("events",),
+        ("verify",),
+        ("submit-train", "opinions", "--after"),
+        ("predictions", "export", "-", "--job"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_number_that_no_database_holds_is_wrong_usage(journey: Journey, words: tuple[str, ...]) -> None:
+    refused_here(journey.user, *words, str(2**63), code=2, says="must be at most 9223372036854775807")
+
+
 def test_wrong_usage_is_two(user: User) -> None:
     for words in (("statsu",), ("status", "seven"), ("submit-train",), ("status", "--state", "done")):
         refused_here(user, *words, code=2, says=r"No such|Invalid|Missing")

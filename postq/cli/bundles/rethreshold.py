@@ -61,6 +61,7 @@ def rethreshold(
         typer.Option(
             metavar="JOB",
             min=1,
+            max=options.LARGEST_NUMBER,
             help="A finished classification with this model: recompute its labels, as a new job.",
             show_default=False,
         ),
